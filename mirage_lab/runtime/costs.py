@@ -1,0 +1,21 @@
+"""What running costs in virtual time: the one table.
+
+The figures are round ones of the order of a 2014 server: they make a boot have a timeline and a spinning guest move the
+clock; they are not a model of any one machine.
+"""
+
+from typing import Final
+
+from mirage_lab.signatures.units import Ns
+
+STEP: Final = Ns(1_000)
+"""One step of a task or handler on a vCPU."""
+
+HYPERCALL: Final = Ns(500)
+"""One hypercall, added to the step that makes it."""
+
+EXIT: Final = Ns(1_000)
+"""One exit of a machine-code guest to the hypervisor."""
+
+HOST_TICK: Final = Ns(1_000_000)
+"""Bytes of the host enter a world at multiples of this."""

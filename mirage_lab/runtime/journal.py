@@ -1,0 +1,59 @@
+"""The journal: everything that changed a world from outside, and when.
+
+An entry says after how many events and at which virtual time a command was applied.  Seed and journal make the world
+again: the replay runs exactly that many events, sets the clock and applies the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mirage_lab.signatures.errors import MirageError
+from mirage_lab.signatures.units import Ns
+
+__all__ = ["Entry", "Journal", "ReplayDiverged"]
+
+
+class ReplayDiverged(MirageError):
+    """A replay did not come to the point where a journalled command had been applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command: applied after `event` events, at `t`; `outside` tells host input from what a person asked for."""
+
+    event: int
+    t: Ns
+    name: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+    outside: bool = False
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{key}={_short(value)}" for key, value in self.args.items())
+        return f"<{self.t / 1e9:.6f} s after event {self.event}: {self.name}({told})>"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, (bytes, bytearray)) and len(value) > 16:
+        return f"{len(value)} bytes"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class Journal:
+    """Entries in the order they were applied."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def outside(self) -> int:
+        """How many entries are host input (the others are commands a person or program gave)."""
+        return sum(1 for entry in self.entries if entry.outside)

@@ -194,6 +194,8 @@ class RunQueue:
     def finished(self, task: Task[Any], error: BaseException | None, joined: bool) -> None:
         """A task ended (called by the task)."""
         self.tasks.pop(task, None)
+        if isinstance(error, GuestSpinning):
+            self.world.reproducible = False
         if error is not None and not joined and not isinstance(error, Cancelled):
             self.on_crash(task, error)
 

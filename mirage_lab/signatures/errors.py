@@ -1,0 +1,79 @@
+"""Errors of devices and descriptions.  Expected outcomes are values; these are for what went wrong."""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConnectionRefused",
+    "ConnectionReset",
+    "ConnectionTimedOut",
+    "DescriptionError",
+    "DeviceError",
+    "DeviceTypeError",
+    "Disconnected",
+    "IsReadOnly",
+    "LocalProtocolError",
+    "MirageError",
+    "RemoteProtocolError",
+    "Unimplemented",
+    "UnknownKey",
+]
+
+
+class MirageError(Exception):
+    """Whatever the lab itself raises; the message names the place, the reason and the way out."""
+
+
+class ProtocolError(MirageError):
+    """A rule of a protocol was broken; `code` is the wire code (TLS alert, ICMP code, Xen errno) where there is one."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class LocalProtocolError(ProtocolError):
+    """Our caller broke the rules."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the rules: malformed bytes, or bytes out of place."""
+
+
+class DeviceError(MirageError):
+    """A device cannot do what was asked."""
+
+
+class Disconnected(DeviceError):
+    """The device is not connected, or no longer."""
+
+
+class Unimplemented(DeviceError):
+    """This implementation of the signature does not offer the operation."""
+
+
+class IsReadOnly(DeviceError):
+    """Writing to something that can only be read."""
+
+
+class UnknownKey(DeviceError):
+    """A key-value store has no such key."""
+
+
+class ConnectionRefused(MirageError):
+    """The peer answered a connection request with a reset, or is not reachable at all."""
+
+
+class ConnectionReset(MirageError):
+    """The peer, or we, broke the connection off: what was not read is lost."""
+
+
+class ConnectionTimedOut(MirageError):
+    """The peer did not answer, however often it was asked."""
+
+
+class DescriptionError(MirageError):
+    """A description (a unikernel, a device, a job) was used as if it were running, or put together wrongly."""
+
+
+class DeviceTypeError(DescriptionError, TypeError):
+    """A hole of a unikernel was filled with a device of another module type."""

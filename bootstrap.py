@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""Set up and run mirage_lab with nothing but Python 3.11: makes .venv beside this file and does the work there.
+
+    python3 bootstrap.py lab         install and open JupyterLab at the tour
+    python3 bootstrap.py test        install and run every test
+    python3 bootstrap.py setup       install only
+    python3 bootstrap.py check       ruff, mypy --strict, import contracts
+    python3 bootstrap.py notebooks   run the notebooks and compare their outputs
+    python3 bootstrap.py bench       measure, and write docs/benchmarks.md
+    python3 bootstrap.py doctor      say what is there, and what to do about what is not
+    python3 bootstrap.py wheelhouse DIR    download everything, for machines without a network
+Any of them takes `--from DIR` to install from such a directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+VENV = HERE / ".venv"
+LOCK = HERE / "requirements.lock"
+STAMP = VENV / "mirage-lab.stamp"
+NEEDED = (3, 11)
+FREE_MIB = 1_500
+
+
+def python() -> str:
+    """Return the interpreter of .venv."""
+    return str(VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+
+
+def run(*command: str, **env: str) -> int:
+    """Run a command here and return its exit code."""
+    return subprocess.call(command, cwd=HERE, env={**os.environ, **env})
+
+
+def must(*command: str, why: str) -> None:
+    """Run a command; stop with one message if it fails."""
+    if run(*command) != 0:
+        sys.exit(f"bootstrap: {why} failed; `{Path(sys.argv[0]).name} doctor` looks for the reason")
+
+
+def fingerprint() -> str:
+    """Return what the installed state hangs on."""
+    parts = [LOCK.read_bytes(), (HERE / "pyproject.toml").read_bytes(), sys.version.encode(), str(HERE).encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def source(directory: str | None) -> list[str]:
+    """Return pip's options for installing from a directory instead of an index."""
+    return ["--no-index", "--find-links", str(Path(directory).resolve())] if directory else []
+
+
+def setup(directory: str | None) -> None:
+    """Make .venv and install the locked versions, unless that was done before."""
+    if sys.version_info < NEEDED:
+        sys.exit(f"bootstrap: Python {NEEDED[0]}.{NEEDED[1]} or newer is needed; this is {sys.version.split()[0]}")
+    if STAMP.exists() and STAMP.read_text() == fingerprint():
+        return
+    if not Path(python()).exists():
+        print("bootstrap: making .venv", flush=True)
+        must(sys.executable, "-m", "venv", str(VENV), why="making .venv")
+    pip = (python(), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *source(directory))
+    print("bootstrap: installing the locked packages (about a minute)", flush=True)
+    must(*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK), why="installing the locked packages")
+    must(*pip, "--no-build-isolation", "--no-deps", "--editable", str(HERE), why="installing mirage_lab")
+    STAMP.write_text(fingerprint())
+
+
+def lab(options: argparse.Namespace) -> int:
+    """Open JupyterLab at the tour."""
+    setup(options.source)
+    tour = HERE / "notebooks" / "00-tour.ipynb"
+    words = ["-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *(["--no-browser"] if options.no_open else [])]
+    if options.dry_run:
+        return run(python(), "-m", "jupyterlab", "--version")
+    return run(python(), *words, str(tour) if tour.exists() else str(HERE))
+
+
+def test(options: argparse.Namespace) -> int:
+    """Run every test and compare the notebooks."""
+    setup(options.source)
+    started, failed = time.monotonic(), []
+    steps: list[tuple[str, list[str]]] = [
+        ("check", []),
+        ("unit", ["-q", "tests/unit", "tests/house"]),
+        ("compat", ["-q", "tests/compat"]),
+        ("notebooks", ["-q", "--nbval", "notebooks"]),
+    ]
+    for name, words in steps:
+        began = time.monotonic()
+        if name == "check":
+            code = check(options)
+        elif not any(part.exists() and any(part.rglob("*.*")) for part in (HERE / word for word in words if not word.startswith("-"))):
+            continue
+        else:
+            print(f"bootstrap: {name}", flush=True)
+            code = run(python(), "-m", "pytest", *words)
+        print(f"bootstrap: {name} {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
+        failed += [name] if code else []
+    print(f"bootstrap: {'failed: ' + ', '.join(failed) if failed else 'everything passed'} in {time.monotonic() - started:.0f} s")
+    return 1 if failed else 0
+
+
+def notebooks(options: argparse.Namespace) -> int:
+    """Run the notebooks and compare their outputs."""
+    setup(options.source)
+    return run(python(), "-m", "pytest", "-q", "--nbval", "notebooks")
+
+
+def check(options: argparse.Namespace) -> int:
+    """Lint, types, import contracts."""
+    setup(options.source)
+    codes = [
+        run(python(), "-m", "ruff", "check", "."),
+        run(python(), "-m", "mypy"),
+        run(str(Path(python()).with_name("lint-imports" + (".exe" if os.name == "nt" else "")))),
+    ]
+    return 1 if any(codes) else 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measure."""
+    setup(options.source)
+    return run(python(), "-m", "bench", *options.rest)
+
+
+def wheelhouse(options: argparse.Namespace) -> int:
+    """Download what `setup` installs, for this platform and Python, into a directory."""
+    Path(options.directory).mkdir(parents=True, exist_ok=True)
+    words = ("-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--require-hashes", "--only-binary", ":all:")
+    code = run(sys.executable, *words, "-d", options.directory, "-r", str(LOCK))
+    if code == 0:
+        print(f"bootstrap: {len(list(Path(options.directory).glob('*.whl')))} wheels in {options.directory}; then: bootstrap.py lab --from {options.directory}")
+    return code
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Print a line per check, then READY or what to do."""
+    remedies: list[str] = []
+
+    def line(good: bool, what: str, remedy: str) -> None:
+        print(f"{'ok ' if good else 'BAD'} {what}")
+        if not good:
+            remedies.append(remedy)
+
+    version = sys.version.split()[0]
+    line(sys.version_info >= NEEDED, f"Python {version} (3.11 or newer is needed)", "install Python 3.11 or newer and run this with it")
+    line(_has("venv") and _has("ensurepip"), "module venv", "install your system's venv package (Debian: python3-venv)")
+    free = shutil.disk_usage(HERE).free >> 20
+    line(free > FREE_MIB or STAMP.exists(), f"{free:,} MiB of disk free ({FREE_MIB:,} are needed to install)", "free some disk space")
+    line(os.access(HERE, os.W_OK), f"{HERE.name} can be written", "copy the project to a directory of your own")
+    line(_loopback(), "127.0.0.1 accepts connections", "allow programs to listen on 127.0.0.1 (a firewall or sandbox forbids it)")
+    done = STAMP.exists() and STAMP.read_text() == fingerprint()
+    line(done, "packages installed and up to date", "run: python3 bootstrap.py setup (without a network: --from DIR)")
+    if done:
+        code = subprocess.call([python(), "-c", "import mirage_lab, jupyterlab"], cwd=HERE, stderr=subprocess.DEVNULL)
+        line(code == 0, "mirage_lab and JupyterLab import", "remove .venv and run: python3 bootstrap.py setup")
+    for number, remedy in enumerate(remedies, 1):
+        print(f"{number}. {remedy}")
+    if not remedies:
+        print("READY")
+    return 1 if remedies else 0
+
+
+def _has(module: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(module) is not None
+
+
+def _loopback() -> bool:
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()[:2], timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def main() -> int:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, function in (("lab", lab), ("test", test), ("setup", None), ("check", check), ("notebooks", notebooks), ("bench", bench), ("doctor", doctor), ("wheelhouse", wheelhouse)):
+        sub = commands.add_parser(name, help=(function or setup).__doc__)
+        sub.add_argument("--from", dest="source", metavar="DIR", help="install from a directory of wheels, without a network")
+        sub.set_defaults(function=function)
+        if name == "lab":
+            sub.add_argument("--no-open", action="store_true", help="do not open a browser")
+            sub.add_argument("--dry-run", action="store_true", help="install, and only say which JupyterLab would run")
+        if name == "wheelhouse":
+            sub.add_argument("directory")
+        if name == "bench":
+            sub.add_argument("rest", nargs="*")
+    options = parser.parse_args()
+    if options.function is None:
+        setup(options.source)
+        return 0
+    return int(options.function(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

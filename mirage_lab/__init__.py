@@ -1,0 +1,45 @@
+"""mirage_lab: an interactive unikernel lab in Jupyter, after MirageOS 1.2 / 2.0.
+
+    from mirage_lab import Lab, configure, devices, ms, seconds, unikernel
+
+The names are loaded when they are first used: importing the package is cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mirage_lab.lab import Lab
+    from mirage_lab.signatures import unikernel
+    from mirage_lab.signatures.units import Ns, ms, ns, seconds, us
+    from mirage_lab.tool import configure, devices
+
+__version__ = "0.1.0"
+__all__ = ["Lab", "Ns", "configure", "devices", "ms", "ns", "seconds", "unikernel", "us"]
+
+_HOMES = {
+    "Lab": "mirage_lab.lab",
+    "configure": "mirage_lab.tool",
+    "devices": "mirage_lab.tool",
+    "unikernel": "mirage_lab.signatures",
+    **dict.fromkeys(("Ns", "ms", "ns", "seconds", "us"), "mirage_lab.signatures.units"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"mirage_lab has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext mirage_lab`."""
+    from mirage_lab.jupyter import load
+
+    load(ipython)

@@ -1,0 +1,275 @@
+"""Handles: `vm`, `lan` and `site`, what a person holds.
+
+A handle holds the lab and a name and looks the object up at each use, so that after a rewind, or when a domain was
+replaced, it stands for the thing of that name as it is now.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mirage_lab.lab.said import LabError, Said
+from mirage_lab.runtime.clock import show
+from mirage_lab.signatures.units import Ns
+from mirage_lab.tracing.recorder import Event
+
+if TYPE_CHECKING:
+    from mirage_lab.lab.lab import Lab
+    from mirage_lab.usernet import Forward
+    from mirage_lab.vnetif import Segment
+
+__all__ = ["Console", "Domains", "Events", "Lan", "Site", "Store", "Vm"]
+
+
+class Vm:
+    """A domain of the lab, by name."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self._lab = lab
+        self.name = name
+
+    @property
+    def domid(self) -> int:
+        """The domain's number now."""
+        return self._lab.machine.domid(self.name)
+
+    @property
+    def state(self) -> str:
+        """`paused`, `running`, `blocked`, `shutdown`, `crashed`, or `gone`."""
+        for domain in self._lab.machine.toolstack.list():
+            if domain.name == self.name:
+                return str(domain.state)
+        return "gone"
+
+    @property
+    def console(self) -> Console:
+        """What the domain printed; `.write(text)` types into it."""
+        return Console(self._lab, self.name)
+
+    @property
+    def xenstore(self) -> Store:
+        """The domain's own part of xenstore."""
+        return Store(self._lab, f"/local/domain/{self.domid}")
+
+    def unpause(self) -> Said:
+        """Let it run."""
+        return self._lab.unpause(self)
+
+    def pause(self) -> Said:
+        """Stop its vCPU; its timers wait."""
+        return self._lab.pause_domain(self)
+
+    def destroy(self) -> Said:
+        """Pull its plug."""
+        return self._lab.destroy(self)
+
+    def events(self, pattern: str = "*") -> Events:
+        """Return the events of this domain."""
+        return self._lab.events(pattern, source=self.name)
+
+    def statistics(self) -> Any:
+        """Return counters of the domain, a frozen record."""
+        machine = self._lab.machine
+        return machine.toolstack.domain(machine.domid(self.name)).statistics()
+
+    def why(self) -> Said:
+        """Return what the domain waits for, or why it stopped."""
+        from mirage_lab.lab.why import why
+
+        return Said(why(self._lab.machine, self.name))
+
+    def __repr__(self) -> str:
+        if self.state == "gone":
+            return f"{self.name}: gone; lab.create(image) makes it again"
+        from mirage_lab.lab.pictures import vm_text
+
+        return vm_text(self._lab.machine, self.name)
+
+    def _repr_svg_(self) -> str | None:
+        if self.state == "gone":
+            return None
+        from mirage_lab.lab.pictures import vm_svg
+
+        return vm_svg(self._lab.machine, self.name)
+
+
+class Console:
+    """A domain's console: `text`, `lines`, `write(text)`."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self._lab = lab
+        self._name = name
+
+    @property
+    def text(self) -> str:
+        """All that is kept of what the domain printed."""
+        machine = self._lab.machine
+        return str(machine.toolstack.console(machine.domid(self._name)).text)
+
+    @property
+    def lines(self) -> list[str]:
+        """The same by lines."""
+        return self.text.splitlines()
+
+    def write(self, text: str) -> Said:
+        """Type `text` into the console."""
+        self._lab.command("console", name=self._name, text=text)
+        return Said(f"{self._name}: {len(text)} characters typed; lab.run(...) lets the domain read them")
+
+    def __repr__(self) -> str:
+        return self.text.rstrip("\n")
+
+
+class Store:
+    """A part of xenstore, shown as `xenstore-ls` does."""
+
+    def __init__(self, lab: Lab, root: str) -> None:
+        self._lab = lab
+        self.root = root
+
+    def read(self, path: str) -> str:
+        """Return the value at `path` (relative to this part, or absolute)."""
+        return str(self._lab.machine.toolstack.xenstore.read(self._absolute(path)))
+
+    def list(self, path: str = "") -> list[str]:
+        """Return the names below `path`."""
+        return [str(name) for name in self._lab.machine.toolstack.xenstore.list(self._absolute(path))]
+
+    def write(self, path: str, value: str) -> None:
+        """Write as dom0."""
+        self._lab.command("xenstore.write", path=self._absolute(path), value=value)
+
+    def rm(self, path: str) -> None:
+        """Remove `path` and all below it, as dom0."""
+        self._lab.command("xenstore.rm", path=self._absolute(path))
+
+    def chmod(self, path: str, *perms: str) -> None:
+        """Set permissions in xenstore-chmod's letters: `n0`, `r1`, `b2`."""
+        self._lab.command("xenstore.chmod", path=self._absolute(path), perms=[*perms])
+
+    def _absolute(self, path: str) -> str:
+        if path.startswith("/"):
+            return path
+        return self.root if not path else f"{self.root.rstrip('/')}/{path}"
+
+    def tree(self) -> list[tuple[int, str, str]]:
+        """Return (depth, name, value) of everything below, in order."""
+        rows: list[tuple[int, str, str]] = []
+
+        def walk(path: str, depth: int) -> None:
+            for name in self.list(path):
+                child = f"{path.rstrip('/')}/{name}"
+                rows.append((depth, name, self.read(child)))
+                walk(child, depth + 1)
+
+        walk(self.root, 0)
+        return rows
+
+    def __repr__(self) -> str:
+        def quoted(value: str) -> str:
+            return "".join(c if c.isprintable() and c not in '"\\' else f"\\x{ord(c):02x}" for c in value)
+
+        return "\n".join(f'{" " * depth}{name} = "{quoted(value)}"' for depth, name, value in self.tree())
+
+
+class Lan:
+    """An Ethernet segment of the lab, by name."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self._lab = lab
+        self.name = name
+
+    @property
+    def segment(self) -> Segment:
+        """The segment as it is now."""
+        return self._lab.machine.lans[self.name]
+
+    @property
+    def gateway(self) -> str:
+        """The lab's own address on it."""
+        return str(self._lab.machine.subnets[self.name].ip)
+
+    def set(self, **faults: Any) -> Said:
+        """Change latency, loss, jitter, reorder, duplicate, rate or queue from now on."""
+        return self._lab.set_lan(self.name, **faults)
+
+    def statistics(self) -> Any:
+        """Return counters, a frozen record."""
+        return self.segment.statistics()
+
+    def __repr__(self) -> str:
+        from mirage_lab.lab.pictures import lan_text
+
+        return lan_text(self._lab.machine, self.name)
+
+
+class Site:
+    """A forward: a port of 127.0.0.1 that leads to a port of a domain."""
+
+    def __init__(self, lab: Lab, name: str, port: int) -> None:
+        self._lab = lab
+        self.name = name
+        self.port = port
+
+    @property
+    def forward(self) -> Forward:
+        """The forward as it is now; raises LabError when it was closed."""
+        found = self._lab.machine.forwards.get((self.name, self.port))
+        if found is None:
+            raise LabError(f"{self.name}:{self.port} is not forwarded: lab.forward(vm, {self.port}) does it")
+        return found
+
+    @property
+    def host_port(self) -> int:
+        """The port of 127.0.0.1."""
+        return int(self.forward.host_port)
+
+    @property
+    def url(self) -> str:
+        """Where a browser or curl finds it."""
+        return str(self.forward.url)
+
+    def close(self) -> Said:
+        """Take the forward back."""
+        self._lab.command("forward.close", name=self.name, port=self.port)
+        return Said(f"{self.name}:{self.port} is no longer forwarded")
+
+    def statistics(self) -> Any:
+        """Return counters, a frozen record."""
+        return self.forward.statistics()
+
+    def __repr__(self) -> str:
+        forward = self._lab.machine.forwards.get((self.name, self.port))
+        if forward is None:
+            return f"{self.name}:{self.port}: closed; lab.forward(vm, {self.port}) opens it again"
+        waits = "" if self._lab.playing else " · the world is paused: connections wait until lab.run(...), lab.play() or %host"
+        return f"{forward.url} -> {self.name}:{self.port} · {forward.state}{waits}"
+
+
+class Events(list[Event]):
+    """Events, one line each; the first and last are shown when there are many."""
+
+    SHOWN = 40
+
+    def __repr__(self) -> str:
+        if len(self) <= self.SHOWN:
+            return "\n".join(map(repr, self)) or "no such events"
+        head, tail = self[: self.SHOWN - 10], self[-10:]
+        left = len(self) - len(head) - len(tail)
+        return "\n".join([*map(repr, head), f"   ... {left} more: iterate, or ask for fewer kinds ...", *map(repr, tail)])
+
+
+class Domains(list[Vm]):
+    """The domains of a lab, shown as `xl list`."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(Vm(lab, domain.name) for domain in lab.machine.toolstack.list() if domain.domid != 0)
+        self._rows = [
+            (domain.name, domain.domid, domain.memory_mib, str(domain.state), show(Ns(domain.cpu_ns)))
+            for domain in lab.machine.toolstack.list()
+        ]
+
+    def __repr__(self) -> str:
+        lines = [f"{'Name':<20} {'ID':>4} {'Mem':>5} {'State':<9} {'Time':>10}"]
+        lines += [f"{name:<20} {domid:>4} {mem:>5} {state:<9} {time:>10}" for name, domid, mem, state, time in self._rows]
+        return "\n".join(lines)

@@ -1,0 +1,187 @@
+"""Machine: one emulated Xen host with its lans, gateways, captures and forwards, in one world.
+
+A machine changes only by commands (`world.command`) and by events.  A journal of commands and its seed make it again;
+`Lab` keeps the machine of the moment and builds another one to go back.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from mirage_lab.lab.said import LabError
+from mirage_lab.runtime import World
+from mirage_lab.runtime.journal import Entry
+from mirage_lab.signatures.units import Ns
+from mirage_lab.tracing.capture import Capture
+from mirage_lab.usernet import Forward, Gateway
+from mirage_lab.vnetif import Segment
+from mirage_lab.xen.dom0.image import Image
+from mirage_lab.xen.dom0.toolstack import Toolstack, VifConfig
+from mirage_lab.xen.guest.minios import boot
+
+__all__ = ["Machine"]
+
+
+class Machine:
+    """Everything that exists in a lab at one moment of virtual time."""
+
+    def __init__(self, seed: int) -> None:
+        self.world = World(seed)
+        self.toolstack = Toolstack(self.world, boot=boot)
+        self.lans: dict[str, Segment] = {}
+        self.subnets: dict[str, ipaddress.IPv4Interface] = {}
+        self.gateways: dict[str, Gateway] = {}
+        self.captures: dict[str, Capture] = {}
+        self.forwards: dict[tuple[str, int], Forward] = {}
+        self.images: dict[str, Image] = {}
+        self.plugged: dict[str, tuple[str, ...]] = {}
+        on = self.world.on_command
+        on("lan", self._lan)
+        on("lan.set", self._lan_set)
+        on("capture", self._capture)
+        on("create", self._create)
+        on("unpause", self._unpause)
+        on("pause", self._pause)
+        on("destroy", self._destroy)
+        on("forward", self._forward)
+        on("forward.close", self._forward_close)
+        on("allow_outbound", self._allow_outbound)
+        on("console", self._console)
+        on("xenstore.write", self._xenstore_write)
+        on("xenstore.rm", self._xenstore_rm)
+        on("xenstore.chmod", self._xenstore_chmod)
+        on("fetch", self._fetch)
+
+    @classmethod
+    def replayed(cls, seed: int, entries: list[Entry], place: Any) -> Machine:
+        """Return the machine that `entries` make from `seed`; it touches no host socket, file or display."""
+        machine = cls(seed)
+        machine.world.place = place
+        machine.world.live = False
+        machine.world.replay(entries)
+        machine.world.take_reports()
+        return machine
+
+    def go_live(self) -> None:
+        """After a replay: open the host side of the forwards again."""
+        self.world.live = True
+        for gateway in self.gateways.values():
+            gateway.go_live()
+
+    def close(self) -> None:
+        """Close host sockets and threads; virtual things need no closing."""
+        for gateway in self.gateways.values():
+            gateway.close()
+        self.world.close()
+
+    # what is there -----------------------------------------------------------------------------------------------
+
+    def domid(self, name: str) -> int:
+        """Return the domid of the domain called `name`; raises LabError."""
+        for domain in self.toolstack.list():
+            if domain.name == name and domain.domid != 0:
+                return domain.domid
+        raise LabError(f"there is no domain {name}: lab.create(image) makes one")
+
+    def address(self, name: str) -> str:
+        """Return the IPv4 address the domain `name` has, or will have, on its first lan; raises LabError."""
+        image = self.images.get(name)
+        address = image.manifest.get("address") if image is not None else None
+        if not address:
+            raise LabError(f"{name} has no address that the lab knows: lab.forward(vm, port, address=...) names it")
+        return str(address).split("/")[0]
+
+    # commands ----------------------------------------------------------------------------------------------------
+
+    def _lan(self, name: str, subnet: str, **faults: Any) -> Segment:
+        segment = Segment(self.world, name, **faults)
+        network = ipaddress.IPv4Network(subnet)
+        gateway = ipaddress.IPv4Interface(f"{network.network_address + 1}/{network.prefixlen}")
+        self.lans[name] = segment
+        self.subnets[name] = gateway
+        self.gateways[name] = Gateway(self.world, segment, address=str(gateway))
+        return segment
+
+    def _lan_set(self, name: str, **faults: Any) -> dict[str, Any]:
+        return dict(self.lans[name].set(**faults))
+
+    def _capture(self, lan: str, name: str, limit_bytes: int) -> Capture:
+        capture = Capture(name, limit_bytes=limit_bytes)
+        self.captures[name] = capture
+        self.lans[lan].captures.append(capture)
+        return capture
+
+    def _create(self, image: Image, name: str, vif: tuple[str, ...], memory_mib: int | None, profile: str) -> int:
+        before = self._existing(name)
+        if before is not None:
+            self.toolstack.destroy(before)
+        plugs = [VifConfig(segment=self.lans[lan], bridge=lan) for lan in vif]
+        domid = self.toolstack.create(image, name=name, vif=plugs, memory_mib=memory_mib, profile=profile)
+        self.images[name] = image
+        self.plugged[name] = vif
+        return domid
+
+    def _existing(self, name: str) -> int | None:
+        try:
+            return self.domid(name)
+        except LabError:
+            return None
+
+    def _unpause(self, name: str) -> None:
+        self.toolstack.unpause(self.domid(name))
+
+    def _pause(self, name: str) -> None:
+        self.toolstack.pause(self.domid(name))
+
+    def _destroy(self, name: str) -> None:
+        self.toolstack.destroy(self.domid(name))
+
+    def _forward(self, lan: str, name: str, address: str, port: int, host_port: int | None) -> Forward:
+        forward = self.gateways[lan].forward(address, port, host_port=host_port, name=name)
+        self.forwards[name, port] = forward
+        return forward
+
+    def _forward_close(self, name: str, port: int) -> None:
+        self.forwards.pop((name, port)).close()
+
+    def _allow_outbound(self, address: str) -> None:
+        for gateway in self.gateways.values():
+            gateway.allow_outbound(address)
+
+    def _console(self, name: str, text: str) -> None:
+        self.toolstack.console(self.domid(name)).write(text)
+
+    def _xenstore_write(self, path: str, value: str) -> None:
+        self.toolstack.xenstore.write(path, value)
+
+    def _xenstore_rm(self, path: str) -> None:
+        self.toolstack.xenstore.rm(path)
+
+    def _xenstore_chmod(self, path: str, perms: list[str]) -> None:
+        self.toolstack.xenstore.set_perms(path, perms)
+
+    def _fetch(self, lan: str, address: str, port: int, request: bytes) -> list[bytes]:
+        """Ask from inside the world, over the gateway's own stack; the reply grows and ends with b""."""
+        gateway, into = self.gateways[lan], list[bytes]()
+
+        async def client() -> None:
+            flow = await gateway.stack.tcpv4.create_connection((address, port))
+            await flow.write(request)
+            while data := await flow.read():
+                into.append(data)
+            into.append(b"")
+            await flow.close()
+
+        gateway.queue.spawn(client(), "fetch")
+        return into
+
+    @property
+    def frames(self) -> int:
+        """Frames that entered any lan so far."""
+        return sum(segment.statistics().frames for segment in self.lans.values())
+
+    @property
+    def now(self) -> Ns:
+        """Virtual time."""
+        return self.world.now

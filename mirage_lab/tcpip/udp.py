@@ -1,0 +1,91 @@
+"""Udpv4: datagrams (RFC 768, RFC 1122 section 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from mirage_lab.runtime import RunQueue
+from mirage_lab.signatures.errors import LocalProtocolError
+from mirage_lab.signatures.network import UdpReceive
+from mirage_lab.tcpip.drops import Drops
+from mirage_lab.tcpip.icmp import Icmpv4
+from mirage_lab.tcpip.ipv4 import Ipv4
+from mirage_lab.tcpip.wire import ipv4 as ip_wire
+from mirage_lab.tcpip.wire import udp as wire
+from mirage_lab.tcpip.wire.address import ip_int, ip_text
+from mirage_lab.tcpip.wire.error import WireError
+
+__all__ = ["UdpStatistics", "Udpv4"]
+
+EPHEMERAL: Final = range(49_152, 65_536)
+
+
+@dataclass(frozen=True, slots=True)
+class UdpStatistics:
+    """Datagrams delivered and sent, drops by reason."""
+
+    received: int
+    sent: int
+    dropped: dict[str, int]
+
+
+class Udpv4:
+    """UDP for one Ipv4."""
+
+    module_type = "UDPV4"
+
+    def __init__(self, queue: RunQueue, ipv4: Ipv4, icmpv4: Icmpv4 | None = None) -> None:
+        self.queue = queue
+        self.ipv4 = ipv4
+        self.icmpv4 = icmpv4
+        self._listeners: dict[int, UdpReceive] = {}
+        self._drops = Drops(queue, "udp.drop")
+        self._port = queue.rng("udp.port").choice(EPHEMERAL)
+        self._received = self._sent = 0
+        ipv4.register(wire.PROTO, self.input)
+
+    @property
+    def id(self) -> str:
+        """The interface's name."""
+        return self.ipv4.id
+
+    def listen(self, port: int, receive: UdpReceive) -> None:
+        """Call `receive(src, src_port, data)` for datagrams to `port`; again replaces."""
+        if not 0 < port < 65_536:
+            raise LocalProtocolError(f"port {port}: ports are 1 to 65535")
+        self._listeners[port] = receive
+
+    def input(self, src: int, dst: int, payload: bytes) -> None:
+        """Take a datagram from IPv4."""
+        try:
+            datagram = wire.decode(payload, src, dst)
+        except WireError as error:
+            self._drops("checksum" if "checksum" in str(error) else "malformed")
+            return
+        receive = self._listeners.get(datagram.dst_port)
+        if receive is not None:
+            self._received += 1
+            receive(ip_text(src), datagram.src_port, datagram.data)
+            return
+        self._drops("no listener", port=datagram.dst_port)
+        if self.icmpv4 is not None and dst == self.ipv4.address and self.ipv4.profile != "2014":
+            header = ip_wire.Header(src, dst, wire.PROTO, 20 + len(payload))
+            self.icmpv4.send_unreachable(3, ip_wire.encode(header) + payload)
+
+    def write(self, dst: str, dst_port: int, data: bytes, src_port: int = 0) -> None:
+        """Send a datagram, from a port of our choice unless `src_port` is given."""
+        if not src_port:
+            self._port = EPHEMERAL[(self._port - EPHEMERAL.start + 1) % len(EPHEMERAL)]
+            src_port = self._port
+        to = ip_int(dst)
+        self._sent += 1
+        self.ipv4.output(to, wire.PROTO, wire.encode(wire.Datagram(src_port, dst_port, data), self.ipv4.address, to))
+
+    async def disconnect(self) -> None:
+        """Listen to nothing any more."""
+        self._listeners.clear()
+
+    def statistics(self) -> UdpStatistics:
+        """Return the counters."""
+        return UdpStatistics(self._received, self._sent, dict(self._drops.counts))

@@ -1,0 +1,19 @@
+"""vcpu.h: operations of hypercall 24; `count` of the gate is the vCPU."""
+
+import struct
+from typing import Final
+
+INITIALISE: Final = 0
+UP: Final = 1
+DOWN: Final = 2
+IS_UP: Final = 3
+SET_SINGLESHOT_TIMER: Final = 8
+STOP_SINGLESHOT_TIMER: Final = 9
+
+OP_NAMES: Final = {0: "initialise", 1: "up", 2: "down", 3: "is_up", 8: "set_singleshot_timer", 9: "stop_singleshot_timer"}
+
+SINGLESHOT_ARG: Final = struct.Struct("<QI4x")
+"""timeout_abs_ns, flags."""
+
+SSHOTTMR_FUTURE: Final = 1
+"""Refuse a timeout that has passed with -ETIME."""

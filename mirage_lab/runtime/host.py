@@ -13,7 +13,7 @@ from typing import Protocol
 
 from mirage_lab.signatures.units import Ns
 
-__all__ = ["HostSelector", "HasFileno", "monotonic_ns", "wait"]
+__all__ = ["HasFileno", "HostSelector", "monotonic_ns", "wait"]
 
 Ready = list[tuple[selectors.SelectorKey, int]]
 

@@ -52,7 +52,7 @@ class RunQueue:
         self.steps = 0
         self.free_at = Ns(0)
         self.tasks: dict[Task[Any], None] = {}
-        self.on_crash: Callable[[Task[Any], BaseException], None] = self._report_crash
+        self.on_crash: Callable[[Task[Any], BaseException], None] = self.report_crash
         self.on_idle: Callable[[], None] | None = None
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...], int]] = deque()
         self._scheduled = False
@@ -170,7 +170,7 @@ class RunQueue:
             task = getattr(fn, "__self__", None)
             self.on_crash(task if isinstance(task, Task) else Task(self, _nothing(), "handler"), error)
 
-    def _report_crash(self, task: Task[Any], error: BaseException) -> None:
+    def report_crash(self, task: Task[Any], error: BaseException) -> None:
         """Record an uncaught error of a task nobody joins, and tell the person."""
         text = self.explain(error)
         frames = person_frames(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
@@ -81,10 +82,10 @@ class Random(Protocol):
     def self_init(self) -> None:
         """Kept from V1: the stream is seeded by the world already; this changes nothing."""
 
-    def int(self, bound: int) -> int:
+    def int(self, bound: builtins.int) -> builtins.int:
         """Return 0 <= n < `bound`; ValueError unless 0 < bound < 2**30, as in OCaml."""
 
-    def int32(self, bound: int) -> int:
+    def int32(self, bound: builtins.int) -> builtins.int:
         """Return 0 <= n < `bound`; ValueError unless 0 < bound < 2**31."""
 
 

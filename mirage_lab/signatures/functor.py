@@ -103,11 +103,11 @@ class Unikernel:
         for hole, device in zip(open_holes, devices, strict=False):
             filled[hole.name] = self._checked(hole, device)
         for name, value in named.items():
-            hole = next((hole for hole in self.holes if hole.name == name), None)
-            if hole is not None:
+            wanted = next((hole for hole in self.holes if hole.name == name), None)
+            if wanted is not None:
                 if name in filled:
-                    raise DescriptionError(f"{self.name}: the hole {hole} is filled already, with {_named(filled[name])}")
-                filled[name] = self._checked(hole, value)
+                    raise DescriptionError(f"{self.name}: the hole {wanted} is filled already, with {_named(filled[name])}")
+                filled[name] = self._checked(wanted, value)
                 continue
             key = next((key for key in self.keys if key.name == name), None)
             if key is None:

@@ -19,6 +19,7 @@ from mirage_lab.tcpip.wire.ipv4 import ICMP
 __all__ = ["IcmpStatistics", "Icmpv4"]
 
 ERROR_EVERY: Final = ms(10)
+SECOND: Final = seconds(1)
 """At most one error message in this time (RFC 1812 section 4.3.2.8)."""
 
 Unreachable = Callable[[int, int, bytes], None]
@@ -110,7 +111,7 @@ class Icmpv4:
         self._errors_sent += 1
         self.ipv4.output(src, ICMP, wire.encode(wire.Icmp(wire.UNREACHABLE, code, 0, packet[: start + 8])))
 
-    async def ping(self, dst: str, size: int = 56, timeout: Ns = seconds(1)) -> Ns:
+    async def ping(self, dst: str, size: int = 56, timeout: Ns = SECOND) -> Ns:
         """Send an echo of `size` bytes and return the round-trip time; raises ConnectionTimedOut."""
         self._next = rest = (self._next & 0xFFFF_0000) | (self._next + 1 & 0xFFFF)
         answer: tasks.Future[Ns] = tasks.Future()

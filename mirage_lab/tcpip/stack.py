@@ -12,7 +12,8 @@ from mirage_lab.tcpip.ethif import Ethif, EthifStatistics
 from mirage_lab.tcpip.icmp import IcmpStatistics, Icmpv4
 from mirage_lab.tcpip.ipv4 import Ipv4, Ipv4Statistics
 from mirage_lab.tcpip.tcp.tcpv4 import TcpStatistics, TcpV4
-from mirage_lab.tcpip.udp import Udpv4, UdpStatistics
+from mirage_lab.tcpip.udp import UdpStatistics, Udpv4
+from mirage_lab.tcpip.wire.tcp import PROTO
 
 __all__ = ["Stack", "StackStatistics"]
 
@@ -55,6 +56,7 @@ class Stack:
         self.icmpv4 = icmpv4
         self.udpv4 = udpv4 or Udpv4(queue, ipv4, icmpv4)
         self.tcpv4 = tcpv4
+        icmpv4.on_unreachable[PROTO] = tcpv4.unreachable
 
     @property
     def id(self) -> str:

@@ -1,7 +1,7 @@
 """NewReno: how much may be under way (RFC 5681, RFC 6582, limited transmit of RFC 3042).  Sizes in bytes.
 
-    slow start          cwnd < ssthresh: +1 MSS for each acknowledgment
-    congestion avoidance               : +1 MSS a round trip
+    slow start          cwnd < ssthresh: + what was acknowledged, at most 2 MSS for each acknowledgment
+    congestion avoidance               : +1 MSS a round trip; neither while the window is not used (RFC 7661)
     fast recovery       3 duplicate ACKs: ssthresh = flight/2, cwnd = ssthresh + 3 MSS; +1 MSS for each duplicate; a partial
                         acknowledgment has the next hole sent; one that reaches `recover` ends it
 """
@@ -54,9 +54,11 @@ class NewReno:
             self.cwnd = min(self.ssthresh, max(flight, mss) + mss)
             return False
         self.duplicates = 0
+        used = flight + count
         if self.cwnd < self.ssthresh:
-            self.cwnd += min(count, 2 * mss)
-        else:
+            if 2 * used >= self.cwnd:
+                self.cwnd += min(count, 2 * mss)
+        elif used + mss >= self.cwnd:
             self._credit += count
             if self._credit >= self.cwnd:
                 self._credit -= self.cwnd

@@ -186,9 +186,9 @@ class Output:
         return edge
 
     def _update_window(self) -> None:
-        """Tell the peer when reading has opened the window a good deal."""
-        gain = (self.rcv_nxt + self.profile.buffer - self._in_size - self.rcv_adv) & MASK
-        if gain < HALF and gain >= self.profile.buffer // 2 and not self.eof:
+        """Tell the peer when the window was nearly closed and reading has opened it a good deal."""
+        buffer = self.profile.buffer
+        if (self.rcv_adv - self.rcv_nxt) & MASK < buffer // 8 and self._in_size < buffer // 2 and not self.eof:
             self._ack_now = True
 
     # data --------------------------------------------------------------------------------------------------------

@@ -224,6 +224,9 @@ class Pcb(Output):
         if self.state is State.SYN_RECEIVED and flags & SYN and not flags & ACK and segment.seq == self.irs:
             self.snd_nxt = self.snd_una
             return 0
+        if self.state is State.SYN_RECEIVED and flags & (SYN | ACK) == SYN | ACK and segment.seq == self.irs and segment.ack == (self.iss + 1) & MASK:
+            self._ack_now = True  # both ends opened at the same time
+            return self._established(segment, now)
         if not self._in_window(segment):
             if not flags & RST:
                 self._ack_now = True

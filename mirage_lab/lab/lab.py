@@ -199,7 +199,7 @@ class Lab:
         if existing and strict:
             raise LabError(f"a domain {name} exists (domid {existing[0].domid}): lab.create(image) replaces it, vm.destroy() removes it")
         before = existing[0].domid if existing else None
-        lans = plugs(image, vif, self)
+        lans = plugs(image, vif, name, self)
         how = profile or str(image.manifest.get("profile") or "today")
         domid = self.command("create", image=image, name=name, vif=lans, memory_mib=memory_mib, profile=how)
         if before is not None:

@@ -26,7 +26,6 @@ from mirage_lab.runtime.places import Place, Report, plain_place
 from mirage_lab.signatures.units import Ns
 from mirage_lab.tracing.capture import LIMIT_BYTES
 from mirage_lab.tracing.recorder import Event
-from mirage_lab.xen.dom0.image import Image
 
 __all__ = ["Lab"]
 

@@ -1,7 +1,78 @@
 """frames: what a plot needs to know of each captured frame.
 
 The bytes are read by `tcpip.dissect`; here a frame gets a sender and a receiver by address, an IP address where there is
-one, so that an ARP question and the TCP segment it was asked for come from the same host.
+one, so that an ARP question and the TCP segment it was asked for come from the same host.  Sequence numbers in `info` are
+relative to the first of their direction, as Wireshark shows them.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mirage_lab.plot.hosts import Hosts
+from mirage_lab.tcpip.dissect import Packet, dissect
+from mirage_lab.tcpip.wire.tcp import ACK, FIN, RST, SYN
+
+if TYPE_CHECKING:
+    from mirage_lab.tracing.capture import Capture, Frame
+
+__all__ = ["ACK", "FIN", "RST", "SYN", "Seen", "TcpSeen", "read"]
+
+
+class TcpSeen:
+    """A TCP segment between two ends ("10.0.0.2:80"); `scale` is the window scale a SYN offers, or None."""
+
+    __slots__ = ("ack", "dst", "flags", "length", "scale", "seq", "src", "window")
+
+    def __init__(self, packet: Packet) -> None:
+        tcp = packet.tcp
+        assert tcp is not None
+        self.src = f"{packet.src}:{tcp.src_port}"
+        self.dst = f"{packet.dst}:{tcp.dst_port}"
+        self.seq, self.ack, self.flags, self.window, self.length = tcp.seq, tcp.ack, tcp.flags, tcp.window, tcp.length
+        self.scale = tcp.wscale
+
+
+class Seen:
+    """A frame: number, time (ns), sender and receiver, protocol, length (bytes), a line, why it was lost, `arrived` (ns) if known."""
+
+    __slots__ = ("arrived", "broadcast", "dst", "info", "length", "lost", "n", "protocol", "src", "t", "tcp")
+
+    def __init__(self, frame: Frame, packet: Packet, info: str) -> None:
+        self.n, self.t, self.lost = frame.n, frame.t, frame.lost
+        self.length = len(frame.data)
+        self.src, self.dst, self.broadcast = packet.src, packet.dst, packet.broadcast
+        self.protocol = packet.protocol
+        self.info = info
+        self.arrived: int | None = None
+        self.tcp = TcpSeen(packet) if packet.tcp is not None else None
+
+
+def read(capture: Capture, hosts: Hosts | None = None, *, start: int = 1, count: int | None = None) -> list[Seen]:
+    """Return the kept frames from number `start` on, `count` at most; `hosts` learns the addresses in order."""
+    found: list[Seen] = []
+    bases: dict[tuple[str, str, int, int], int] = {}
+    for frame in capture.frames:
+        packet = dissect(frame.data)
+        info = _info(packet, bases)
+        if hosts is not None:
+            for address in (packet.src, packet.dst)[: 1 if packet.broadcast else 2]:
+                hosts.meet(hosts.name(address))
+        if frame.n >= start:
+            found.append(Seen(frame, packet, info))
+            if count is not None and len(found) >= count:
+                break
+    return found
+
+
+def _info(packet: Packet, bases: dict[tuple[str, str, int, int], int]) -> str:
+    tcp = packet.tcp
+    if tcp is None:
+        return packet.info
+    there = (packet.src, packet.dst, tcp.src_port, tcp.dst_port)
+    back = (packet.dst, packet.src, tcp.dst_port, tcp.src_port)
+    if tcp.flags & SYN or there not in bases:
+        bases[there] = tcp.seq
+    if tcp.flags & ACK:
+        bases.setdefault(back, (tcp.ack - 1) & 0xFFFF_FFFF)
+    return packet.info.replace(tcp.info(), tcp.info(bases[there], bases.get(back, 0)))

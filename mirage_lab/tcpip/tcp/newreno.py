@@ -1,9 +1,9 @@
 """NewReno: how much may be under way (RFC 5681, RFC 6582, limited transmit of RFC 3042).  Sizes in bytes.
 
-    slow start          cwnd < ssthresh: + what was acknowledged, at most 2 MSS for each acknowledgment
-    congestion avoidance               : +1 MSS a round trip; neither while the window is not used (RFC 7661)
-    fast recovery       3 duplicate ACKs: ssthresh = flight/2, cwnd = ssthresh + 3 MSS; +1 MSS for each duplicate; a partial
-                        acknowledgment has the next hole sent; one that reaches `recover` ends it
+slow start          cwnd < ssthresh: + what was acknowledged, at most 2 MSS for each acknowledgment
+congestion avoidance               : +1 MSS a round trip; neither while the window is not used (RFC 7661)
+fast recovery       3 duplicate ACKs: ssthresh = flight/2, cwnd = ssthresh + 3 MSS; +1 MSS for each duplicate; a partial
+                    acknowledgment has the next hole sent; one that reaches `recover` ends it
 """
 
 from __future__ import annotations

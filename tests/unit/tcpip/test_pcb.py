@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mirage_lab.signatures.units import Ns, ms, seconds
 from mirage_lab.tcpip.tcp.pcb import CLOSED, Pcb, reset_for
 from mirage_lab.tcpip.tcp.profile import PROFILES

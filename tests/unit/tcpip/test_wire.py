@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.tcpip.wire import arp, ethernet, icmp, ipv4, tcp, udp
 from mirage_lab.tcpip.wire.address import ip_int, ip_text, mac_bytes, mac_text, network

@@ -9,6 +9,7 @@ import dpkt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mirage_lab.tracing.capture import EPOCH_NS, Capture
 from mirage_lab.tracing.pcapng import PcapError, Record, Writer, load, parse, save
 

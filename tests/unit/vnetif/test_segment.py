@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from mirage_lab.runtime import World
 from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.signatures.units import Ns, ms, seconds

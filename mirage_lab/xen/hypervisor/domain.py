@@ -1,0 +1,162 @@
+"""Domain: what the hypervisor knows of one domain, and its hypercall gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirage_lab.runtime import RunQueue, Timer, costs
+from mirage_lab.signatures.units import Ns
+from mirage_lab.xen.abi import shared_info
+from mirage_lab.xen.abi.gate import Arg
+from mirage_lab.xen.abi.xen import PAGE_SIZE, Domid
+from mirage_lab.xen.hypervisor.event_channel import Ports
+from mirage_lab.xen.hypervisor.grant_table import GrantTable
+from mirage_lab.xen.hypervisor.memory import DomainMemory
+
+if TYPE_CHECKING:
+    from mirage_lab.xen.hypervisor.hypervisor import Hypervisor
+
+__all__ = ["Domain", "DomainGate", "DomainStatistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainStatistics:
+    """Virtual CPU time (ns), hypercalls by name, events sent and received, grants in use, pages."""
+
+    cpu_ns: Ns
+    steps: int
+    hypercalls: dict[str, int]
+    events_sent: int
+    upcalls: int
+    mapped_grants: int
+    pages: int
+
+
+class Domain:
+    """A domain.  The toolstack creates and destroys; the domain's own code reaches in only by its gate."""
+
+    __slots__ = (
+        "blocked",
+        "causes",
+        "created",
+        "domid",
+        "events_sent",
+        "gate",
+        "grants",
+        "hypercalls",
+        "memory",
+        "name",
+        "paused",
+        "ports",
+        "queue",
+        "reason",
+        "shared",
+        "shared_words",
+        "timer",
+        "upcall",
+        "upcalls",
+    )
+
+    def __init__(self, hypervisor: Hypervisor, domid: Domid, name: str, memory: DomainMemory, queue: RunQueue) -> None:
+        self.domid = domid
+        self.name = name
+        self.memory = memory
+        self.queue = queue
+        self.created = queue.now
+        self.paused = True
+        self.blocked = False
+        self.reason: int | None = None
+        self.shared = memoryview(bytearray(PAGE_SIZE))
+        self.shared_words = self.shared.cast("Q")
+        self.ports = Ports()
+        self.grants = GrantTable()
+        self.causes: dict[int, int] = {}
+        self.hypercalls: dict[tuple[int, int], int] = {}
+        self.events_sent = 0
+        self.upcalls = 0
+        self.upcall: Callable[[], None] | None = None
+        self.timer: Timer | None = None
+        self.gate = DomainGate(hypervisor, self)
+
+    def __repr__(self) -> str:
+        return f"<Domain {self.domid} {self.name} {self.state}>"
+
+    @property
+    def state(self) -> str:
+        """`paused`, `running`, `blocked`, `shutdown` or `crashed`."""
+        if self.reason is not None:
+            return "crashed" if self.reason in (3, 4) else "shutdown"
+        if self.paused:
+            return "paused"
+        return "blocked" if self.blocked else "running"
+
+    @property
+    def cpu_ns(self) -> Ns:
+        """Virtual time its vCPU was busy."""
+        return Ns(self.queue.steps * costs.STEP + sum(self.hypercalls.values()) * costs.HYPERCALL)
+
+    @property
+    def memory_mib(self) -> int:
+        """Size of its RAM."""
+        return self.memory.nr_pages >> 8
+
+    def statistics(self) -> DomainStatistics:
+        """Return the counters."""
+        from mirage_lab.xen.hypervisor.hypercalls import name_of
+
+        called: dict[str, int] = {}
+        for (nr, op), count in sorted(self.hypercalls.items()):
+            called[name_of(nr, op)] = count
+        mapped = len(self.grants.handles)
+        return DomainStatistics(self.cpu_ns, self.queue.steps, called, self.events_sent, self.upcalls, mapped, self.memory.nr_pages)
+
+    # upcalls -----------------------------------------------------------------------------------------------------
+
+    def raise_upcall(self) -> None:
+        """Set evtchn_upcall_pending and, unless it was set or is masked, run the event callback on the vCPU."""
+        shared = self.shared
+        self.blocked = False
+        if shared[shared_info.UPCALL_PENDING]:
+            return
+        shared[shared_info.UPCALL_PENDING] = 1
+        if not shared[shared_info.UPCALL_MASK] and self.upcall is not None:
+            self.queue.post(self._deliver)
+
+    def _deliver(self) -> None:
+        self.upcalls += 1
+        self.blocked = False
+        queue = self.queue
+        kind = queue.kind("evtchn.upcall")
+        if kind.on:
+            world = queue.world
+            world.cause = kind.emit(world.now, self.name, world.cause, {"ports": self.ports.pending(self.shared_words)})
+        if self.upcall is not None:
+            self.upcall()
+
+
+class DomainGate:
+    """The way from a domain's code to the hypervisor (see `abi.gate.Gate`)."""
+
+    __slots__ = ("_domain", "_hypervisor", "domid", "memory")
+
+    def __init__(self, hypervisor: Hypervisor, domain: Domain) -> None:
+        self._hypervisor = hypervisor
+        self._domain = domain
+        self.domid = domain.domid
+        self.memory = domain.memory
+
+    def call(self, nr: int, op: int, arg: Arg | None = None, count: int = 1) -> int:
+        """Make a hypercall; returns 0 or more, or a negative errno."""
+        return self._hypervisor.hypercall(self._domain, nr, op, arg, count)
+
+    def on_upcall(self, upcall: Callable[[], None]) -> None:
+        """Name the event callback."""
+        self._domain.upcall = upcall
+        if self._domain.shared[shared_info.UPCALL_PENDING]:
+            self._domain.queue.post(self._domain._deliver)
+
+    def take_cause(self, port: int) -> int:
+        """Return, once, the id of the event that made `port` pending."""
+        return self._domain.causes.pop(port, 0)

@@ -1,0 +1,230 @@
+"""The hypercall table: numbers and operations as in the public headers, each with its handler.
+
+A handler takes (hypervisor, domain, arg, count) and returns 0 or more, or a negative errno; it reads and writes structures
+in `arg`, in place.  What is missing here answers -ENOSYS, as Xen does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from mirage_lab.signatures.units import Ns
+from mirage_lab.xen.abi import event_channel, grant_table, memory, sched, vcpu, version
+from mirage_lab.xen.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, ETIME
+from mirage_lab.xen.abi.gate import Arg
+from mirage_lab.xen.abi.xen import (
+    CONSOLE_IO,
+    CONSOLEIO_READ,
+    CONSOLEIO_WRITE,
+    DOMID_SELF,
+    EVENT_CHANNEL_OP,
+    GRANT_TABLE_OP,
+    HYPERCALL_NAMES,
+    MEMORY_OP,
+    PAGE_SHIFT,
+    SCHED_OP,
+    SET_TIMER_OP,
+    UPDATE_VA_MAPPING,
+    VCPU_OP,
+    VIRQ_TIMER,
+    XEN_VERSION,
+)
+from mirage_lab.xen.hypervisor import event_channel as channels
+from mirage_lab.xen.hypervisor import grant_table as grants
+
+if TYPE_CHECKING:
+    from mirage_lab.xen.hypervisor.domain import Domain
+    from mirage_lab.xen.hypervisor.hypervisor import Hypervisor
+
+__all__ = ["HYPERCALLS", "Handler", "arguments", "name_of"]
+
+Handler = Callable[["Hypervisor", "Domain", Arg, int], int]
+ANY: Final = -1
+"""In the table: every operation of a hypercall that has none of its own."""
+LINE: Final = 1_024
+
+
+def _console_write(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    if not 0 <= count <= LINE:
+        return -EINVAL
+    xen.say(f"(d{domain.domid}) " + bytes(arg[:count]).decode("utf-8", "backslashreplace").rstrip("\n"))
+    return 0
+
+
+def _console_read(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    return 0
+
+
+def _yield(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    return 0
+
+
+def _block(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    domain.blocked = True
+    return 0
+
+
+def _shutdown(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    reason = sched.SHUTDOWN_ARG.unpack_from(arg)[0]
+    if reason not in sched.REASON_NAMES:
+        return -EINVAL
+    xen.shutdown(domain, reason)
+    return 0
+
+
+def _poll(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    ports, nr_ports, _ = sched.POLL_ARG.unpack_from(arg)
+    if nr_ports > sched.POLL_MAX_PORTS:
+        return -EINVAL
+    where = domain.memory.range(ports, 4 * nr_ports)
+    if where is None:
+        return -EFAULT
+    if any(domain.ports.get(int.from_bytes(where[4 * i : 4 * i + 4], "little")) is None for i in range(nr_ports)):
+        return -EINVAL
+    domain.blocked = True
+    return 0
+
+
+def _set_timer(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    """set_timer_op(deadline): VIRQ_TIMER at an absolute system time, ns; 0 stops it."""
+    deadline = int.from_bytes(arg[:8], "little")
+    if domain.timer is not None:
+        domain.timer.cancel()
+        domain.timer = None
+    if deadline:
+        domain.timer = xen.world.call_at(Ns(domain.created + deadline), _ring, xen, domain)
+    return 0
+
+
+def _ring(xen: Hypervisor, domain: Domain) -> None:
+    domain.timer = None
+    port = domain.ports.virqs.get(VIRQ_TIMER)
+    if port is not None:
+        channels.set_pending(domain, port, xen.world.cause)
+
+
+def _singleshot(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    deadline, flags = vcpu.SINGLESHOT_ARG.unpack_from(arg)
+    if flags & vcpu.SSHOTTMR_FUTURE and domain.created + deadline <= xen.world.now:
+        return -ETIME
+    return _set_timer(xen, domain, arg, count)
+
+
+def _stop_singleshot(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    return _set_timer(xen, domain, bytearray(8), count)
+
+
+def _is_up(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    return 1 if count == 0 else -ESRCH
+
+
+def _reservation(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    dom = memory.DOMID_ARG.unpack_from(arg)[0]
+    of = domain if dom in (DOMID_SELF, domain.domid) else xen.domain(dom)
+    if of is None:
+        return -ESRCH
+    return of.memory.nr_pages if of is domain or domain.domid == 0 else -EPERM
+
+
+def _update_va_mapping(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    address, pte, _ = memory.VA_MAPPING_ARG.unpack_from(arg)
+    mine = domain.memory
+    if not pte & memory.PAGE_PRESENT:
+        if address >> PAGE_SHIFT <= mine.nr_pages or mine.free_at(address):
+            return -EINVAL
+        mine.unmap(address)
+        return 0
+    if not mine.free_at(address):
+        return -EINVAL
+    page = xen.frame_of(domain, pte >> PAGE_SHIFT)
+    if page is None:
+        return -EPERM
+    mine.map(address, page if pte & memory.PAGE_RW else page.toreadonly())
+    return 0
+
+
+def _version(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    return version.MAJOR << 16 | version.MINOR
+
+
+def _extraversion(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    if len(arg) < version.EXTRAVERSION_SIZE:
+        return -EFAULT
+    arg[: version.EXTRAVERSION_SIZE] = version.EXTRA.ljust(version.EXTRAVERSION_SIZE, b"\0")
+    return 0
+
+
+def _capabilities(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    if len(arg) < version.CAPABILITIES_SIZE:
+        return -EFAULT
+    arg[: version.CAPABILITIES_SIZE] = version.CAPABILITIES_TEXT.ljust(version.CAPABILITIES_SIZE, b"\0")
+    return 0
+
+
+def _features(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    index, _ = version.FEATURES_ARG.unpack_from(arg)
+    if index:
+        return -EINVAL
+    version.FEATURES_ARG.pack_into(arg, 0, index, 1 << version.FEATURE_PAE_PGDIR_ABOVE_4GB)
+    return 0
+
+
+def _pagesize(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    return 4096
+
+
+HYPERCALLS: Final[dict[int, dict[int, Handler]]] = {
+    MEMORY_OP: {memory.CURRENT_RESERVATION: _reservation, memory.MAXIMUM_RESERVATION: _reservation},
+    UPDATE_VA_MAPPING: {ANY: _update_va_mapping},
+    SET_TIMER_OP: {ANY: _set_timer},
+    XEN_VERSION: {
+        version.VERSION: _version,
+        version.EXTRAVERSION: _extraversion,
+        version.CAPABILITIES: _capabilities,
+        version.GET_FEATURES: _features,
+        version.PAGESIZE: _pagesize,
+    },
+    CONSOLE_IO: {CONSOLEIO_WRITE: _console_write, CONSOLEIO_READ: _console_read},
+    GRANT_TABLE_OP: dict(grants.HANDLERS),
+    VCPU_OP: {vcpu.IS_UP: _is_up, vcpu.SET_SINGLESHOT_TIMER: _singleshot, vcpu.STOP_SINGLESHOT_TIMER: _stop_singleshot},
+    SCHED_OP: {sched.YIELD: _yield, sched.BLOCK: _block, sched.SHUTDOWN: _shutdown, sched.POLL: _poll},
+    EVENT_CHANNEL_OP: dict(channels.HANDLERS),
+}
+
+_OPS: Final[dict[int, dict[int, str]]] = {
+    MEMORY_OP: memory.OP_NAMES,
+    XEN_VERSION: version.OP_NAMES,
+    CONSOLE_IO: {CONSOLEIO_WRITE: "write", CONSOLEIO_READ: "read"},
+    GRANT_TABLE_OP: grant_table.OP_NAMES,
+    VCPU_OP: vcpu.OP_NAMES,
+    SCHED_OP: sched.OP_NAMES,
+    EVENT_CHANNEL_OP: event_channel.OP_NAMES,
+}
+
+
+def name_of(nr: int, op: int) -> str:
+    """Return `event_channel_op.send`."""
+    name = HYPERCALL_NAMES.get(nr, f"hypercall {nr}")
+    ops = _OPS.get(nr)
+    return f"{name}.{ops.get(op, op)}" if ops is not None else name
+
+
+def arguments(nr: int, op: int, arg: Arg | None, count: int) -> str:
+    """Return the arguments as a person reads them, as far as they say something."""
+    if arg is None:
+        return ""
+    if nr == EVENT_CHANNEL_OP and op in (event_channel.SEND, event_channel.CLOSE, event_channel.UNMASK):
+        return f"port {int.from_bytes(arg[:4], 'little')}"
+    if nr == EVENT_CHANNEL_OP and op == event_channel.BIND_INTERDOMAIN:
+        dom, port, _ = event_channel.BIND_INTERDOMAIN_ARG.unpack_from(arg)
+        return f"dom {dom}, port {port}"
+    if nr == EVENT_CHANNEL_OP and op == event_channel.ALLOC_UNBOUND:
+        return f"for dom {event_channel.ALLOC_UNBOUND_ARG.unpack_from(arg)[1]}"
+    if nr == GRANT_TABLE_OP and op in grants.SIZES:
+        return f"{count} piece{'' if count == 1 else 's'}"
+    if nr == SCHED_OP and op == sched.SHUTDOWN:
+        return sched.REASON_NAMES.get(int.from_bytes(arg[:4], "little"), "?")
+    if nr == CONSOLE_IO:
+        return bytes(arg[: min(count, 60)]).decode("utf-8", "backslashreplace").rstrip("\n")
+    return ""

@@ -1,0 +1,91 @@
+"""DomainMemory: a domain's pages: one anonymous private mapping, whose untouched pages cost nothing.
+
+    0 ........................ RAM ........................ nr_pages * 4096 | one page left out | demand: what was mapped
+    page(pfn), mfn(pfn) = first mfn + pfn                                        at(address)
+
+A page is a slice of the mapping, made when asked for; whoever maps a page of another domain gets the same bytes.
+"""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE, Mfn, Pfn
+
+__all__ = ["DomainMemory"]
+
+
+def _anonymous(size: int) -> mmap.mmap:
+    """Return zeroed memory that the host provides page by page, when touched."""
+    flags = getattr(mmap, "MAP_PRIVATE", None)
+    if flags is None:
+        return mmap.mmap(-1, size)
+    flags |= mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    how: dict[str, Any] = {"flags": flags}
+    return mmap.mmap(-1, size, **how)
+
+
+class DomainMemory:
+    """The address space of one domain."""
+
+    __slots__ = ("_mapped", "_ram", "base", "nr_pages", "view")
+
+    def __init__(self, nr_pages: int, base: Mfn) -> None:
+        self.nr_pages = nr_pages
+        self.base = base
+        self._ram = _anonymous(nr_pages << PAGE_SHIFT)
+        self.view = memoryview(self._ram)
+        self._mapped: dict[int, memoryview] = {}
+
+    @property
+    def demand(self) -> int:
+        """First address free for mappings."""
+        return (self.nr_pages + 1) << PAGE_SHIFT
+
+    def page(self, pfn: Pfn) -> memoryview:
+        """Return RAM page `pfn`; raises IndexError beyond the end."""
+        if not 0 <= pfn < self.nr_pages:
+            raise IndexError(f"page {pfn}: the domain has {self.nr_pages}")
+        start = pfn << PAGE_SHIFT
+        return self.view[start : start + PAGE_SIZE]
+
+    def mfn(self, pfn: Pfn) -> Mfn:
+        """Return the machine frame of a RAM page."""
+        return Mfn(self.base + pfn)
+
+    def owns(self, mfn: int) -> bool:
+        """True if the machine frame is RAM of this domain."""
+        return self.base <= mfn < self.base + self.nr_pages
+
+    def frame(self, mfn: int) -> memoryview:
+        """Return the RAM page with this machine frame."""
+        return self.page(Pfn(mfn - self.base))
+
+    def at(self, address: int) -> memoryview:
+        """Return the page at a virtual address; raises KeyError where nothing is mapped."""
+        pfn = address >> PAGE_SHIFT
+        if pfn < self.nr_pages:
+            return self.page(Pfn(pfn))
+        return self._mapped[pfn]
+
+    # the hypervisor's side ---------------------------------------------------------------------------------------
+
+    def free_at(self, address: int) -> bool:
+        """True if a page may be mapped there: aligned, beyond RAM, nothing there yet."""
+        pfn = address >> PAGE_SHIFT
+        return not address & (PAGE_SIZE - 1) and pfn > self.nr_pages and pfn not in self._mapped
+
+    def map(self, address: int, page: memoryview) -> None:
+        """Map a page, a view of its own, that `unmap` releases."""
+        self._mapped[address >> PAGE_SHIFT] = page[:]
+
+    def unmap(self, address: int) -> None:
+        """Take a mapping back: the view is released, and using it afterwards raises ValueError."""
+        self._mapped.pop(address >> PAGE_SHIFT).release()
+
+    def range(self, address: int, length: int) -> memoryview | None:
+        """Return `length` bytes at a RAM address, or None when they are not all RAM (EFAULT)."""
+        if address < 0 or length < 0 or address + length > self.nr_pages << PAGE_SHIFT:
+            return None
+        return self.view[address : address + length]

@@ -142,7 +142,7 @@ class Lab:
 
     # commands ----------------------------------------------------------------------------------------------------
 
-    def command(self, name: str, **args: Any) -> Any:
+    def command(self, name: str, /, **args: Any) -> Any:
         """Apply a journalled command; what `lan`, `create`, `forward` and the handles call."""
         self._claim()
         with self.lock:

@@ -1,0 +1,14 @@
+"""xenstore: the tree of keys in which domains and toolstack meet (docs/misc/xenstore.txt).
+
+    guest ── ring page, xs_wire ──▶ Connection ──▶ Store ── changed paths ──▶ watches of every Connection
+    dom0  ── Client, direct calls ──────────────────┘
+
+The store is plain memory here; permissions, watches, transactions and quotas are those of the C xenstored.  Read store,
+transaction, then daemon.
+"""
+
+from mirage_lab.xen.xenstore.client import Client
+from mirage_lab.xen.xenstore.daemon import Daemon
+from mirage_lab.xen.xenstore.store import Store, StoreError
+
+__all__ = ["Client", "Daemon", "Store", "StoreError"]

@@ -1,0 +1,287 @@
+"""Daemon: xenstored: serves the protocol to every domain and fires watches.
+
+Each domain has one Connection: its ring page, its watches and its transactions.  Whatever a domain sends, the daemon lives:
+a ring whose indices lie ends that connection; replies that are not taken stop further requests being read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from mirage_lab.runtime import RunQueue, World
+from mirage_lab.xen.abi import errno
+from mirage_lab.xen.abi.io import xs_wire as wire
+from mirage_lab.xen.abi.io.xenbus import parse
+from mirage_lab.xen.abi.xen import Domid
+from mirage_lab.xen.xenstore.client import Client
+from mirage_lab.xen.xenstore.request import answer
+from mirage_lab.xen.xenstore.store import Store, StoreError, View
+from mirage_lab.xen.xenstore.transaction import Transaction
+
+__all__ = ["Connection", "Daemon", "Watch"]
+
+WATCHES: Final = 128
+TRANSACTIONS: Final = 10
+BACKLOG: Final = 64 << 10
+"""Bytes of replies a domain may leave untaken before its requests wait."""
+EVENTS: Final = 256 << 10
+"""Bytes of untaken watch events after which a domain's further ones are dropped."""
+
+
+class Watch:
+    """A watch: the absolute path, the path as the client named it, its token."""
+
+    __slots__ = ("named", "path", "token")
+
+    def __init__(self, path: str, named: str, token: str) -> None:
+        self.path = path
+        self.named = named
+        self.token = token
+
+    def concerns(self, path: str, *, below: bool) -> str | None:
+        """Return the path to tell for a change of `path`, as the client names it; None: none of its business."""
+        mine = self.path
+        if path == mine or mine == "/" or path.startswith(f"{mine}/"):
+            told = path
+        elif below and mine.startswith(f"{path}/"):
+            told = mine
+        else:
+            return None
+        return told if self.named == mine else told[len(mine) - len(self.named) :]
+
+
+class Connection:
+    """One client: a domain on its ring, or dom0's direct client (no page)."""
+
+    def __init__(self, daemon: Daemon, domid: Domid, name: str, page: memoryview | None, notify: Callable[[], None]) -> None:
+        self.daemon = daemon
+        self.domid = domid
+        self.name = name
+        self.watches: list[Watch] = []
+        self.transactions: dict[int, Transaction] = {}
+        self.callback: Callable[[Watch, str], None] | None = None
+        self.error = ""
+        self._page = page
+        self._notify = notify
+        self._in = bytearray()
+        self._out = bytearray()
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        return self.daemon.store
+
+    # transactions and watches ------------------------------------------------------------------------------------
+
+    def view(self, tid: int) -> View:
+        """Return what a request works on: the store, or a transaction of this connection."""
+        if not tid:
+            return self.store
+        if tid not in self.transactions:
+            raise StoreError(errno.ENOENT, f"transaction {tid}")
+        return self.transactions[tid]
+
+    def start(self) -> int:
+        """Begin a transaction and return its number."""
+        if self.domid and len(self.transactions) >= TRANSACTIONS:
+            raise StoreError(errno.ENOSPC, f"domain {self.domid} has {TRANSACTIONS} transactions open")
+        tid = self.daemon.next_tid()
+        self.transactions[tid] = Transaction(self.store, tid, self.domid)
+        return tid
+
+    def end(self, tid: int, commit: bool) -> None:
+        """End a transaction; raises StoreError EAGAIN on a conflict."""
+        if tid not in self.transactions:
+            raise StoreError(errno.ENOENT, f"transaction {tid}")
+        transaction = self.transactions.pop(tid)
+        if commit:
+            with self.daemon.acting(self, tid):
+                transaction.commit()
+
+    def watch(self, path: str, named: str, token: str) -> None:
+        """Add a watch; its first event comes at once."""
+        if any(watch.path == path and watch.token == token for watch in self.watches):
+            raise StoreError(errno.EEXIST, f"watch {named} {token}")
+        if self.domid and len(self.watches) >= WATCHES:
+            raise StoreError(errno.E2BIG, f"domain {self.domid} has {WATCHES} watches")
+        watch = Watch(path, named, token)
+        self.watches.append(watch)
+        self.fire(watch, named)
+
+    def unwatch(self, path: str, token: str) -> None:
+        """Remove a watch."""
+        for watch in self.watches:
+            if watch.path == path and watch.token == token:
+                self.watches.remove(watch)
+                return
+        raise StoreError(errno.ENOENT, f"watch {path} {token}")
+
+    def fire(self, watch: Watch, told: str) -> None:
+        """Send a watch event."""
+        if self.callback is not None:
+            self.daemon.queue.post(self._call, watch, told)
+        elif len(self._out) < EVENTS:
+            payload = f"{told}\0{watch.token}\0".encode()
+            self._out += wire.message(wire.WATCH_EVENT, 0, 0, payload)
+            self.daemon.later(self)
+
+    def _call(self, watch: Watch, told: str) -> None:
+        if watch in self.watches and self.callback is not None:
+            self.callback(watch, told)
+
+    # the ring ----------------------------------------------------------------------------------------------------
+
+    def service(self) -> None:
+        """Take requests, answer, and put replies into the ring."""
+        page = self._page
+        if page is None or self.error:
+            return
+        try:
+            moved = self._flush(page)
+            if len(self._out) < BACKLOG:
+                data = wire.read(page, request=True)
+                moved = moved or bool(data)
+                self._in += data
+                self._requests()
+            moved = self._flush(page) or moved
+        except wire.RingError as error:
+            self.error = str(error)
+            self.daemon.say(f"xenstored: domain {self.domid}: {error}; its connection is closed")
+            return
+        if moved:
+            self._notify()
+
+    def _flush(self, page: memoryview) -> bool:
+        if not self._out:
+            return False
+        count = wire.write(page, bytes(self._out[: wire.RING_SIZE]), request=False)
+        del self._out[:count]
+        return bool(count)
+
+    def _requests(self) -> None:
+        buffered = self._in
+        while len(buffered) >= wire.HEADER.size:
+            op, rid, tid, length = wire.HEADER.unpack_from(buffered)
+            if length > wire.PAYLOAD_MAX:
+                raise wire.RingError(f"a request that says it has {length} bytes; {wire.PAYLOAD_MAX} are allowed")
+            end = wire.HEADER.size + length
+            if len(buffered) < end:
+                return
+            payload = bytes(buffered[wire.HEADER.size : end])
+            del buffered[:end]
+            try:
+                with self.daemon.acting(self, tid):
+                    reply, data = op, answer(self, op, tid, payload)
+            except StoreError as error:
+                reply, data = wire.ERROR, error.name.encode() + b"\0"
+            self._out += wire.message(reply, rid, tid, data)
+
+
+class _Acting:
+    """Who changes the store at the moment, for the events."""
+
+    __slots__ = ("_before", "_daemon", "_now")
+
+    def __init__(self, daemon: Daemon, who: str, tid: int) -> None:
+        self._daemon = daemon
+        self._now = (who, tid)
+        self._before = daemon.actor
+
+    def __enter__(self) -> None:
+        self._daemon.actor = self._now
+
+    def __exit__(self, *exc: object) -> None:
+        self._daemon.actor = self._before
+
+
+class Daemon:
+    """xenstored, running on dom0's queue."""
+
+    def __init__(self, world: World, queue: RunQueue, say: Callable[[str], None] = lambda text: None) -> None:
+        self.store = Store()
+        self.queue = queue
+        self.say = say
+        self.actor: tuple[str, int] = ("dom0", 0)
+        self._world = world
+        self._connections: dict[int, Connection] = {}
+        self._direct: list[Connection] = []
+        self._waiting: dict[int, None] = {}
+        self._tid = 0
+        self._kinds = {op: world.recorder.kind(f"xenstore.{op}") for op in ("write", "rm", "mkdir", "setperms")}
+        self._k_state = world.recorder.kind("xenbus.state")
+        self.store.on_change = self._changed
+
+    def acting(self, connection: Connection, tid: int) -> _Acting:
+        """Return a context in which changes are `connection`'s."""
+        return _Acting(self, connection.name, tid)
+
+    def next_tid(self) -> int:
+        """Return a transaction number nobody uses."""
+        self._tid = self._tid % 0xFFFF_FFFE + 1
+        return self._tid
+
+    # connections -------------------------------------------------------------------------------------------------
+
+    def introduce(self, domid: Domid, page: memoryview, notify: Callable[[], None], name: str) -> None:
+        """Serve a domain on its ring page; `notify` sends its event."""
+        self._connections[domid] = Connection(self, domid, name, page, notify)
+        self._special("@introduceDomain")
+
+    def release(self, domid: Domid) -> None:
+        """A domain is gone: forget its watches and transactions."""
+        if self._connections.pop(domid, None) is not None:
+            self._waiting.pop(domid, None)
+            self._special("@releaseDomain")
+
+    def introduced(self, domid: int) -> bool:
+        """True if the domain is served."""
+        return domid in self._connections or domid == 0
+
+    def kick(self, domid: Domid) -> None:
+        """A domain's ring has work."""
+        connection = self._connections.get(domid)
+        if connection is not None:
+            connection.service()
+
+    def later(self, connection: Connection) -> None:
+        """See that a watch event reaches the ring."""
+        if connection.domid not in self._waiting:
+            self._waiting[connection.domid] = None
+            self.queue.post(self._kick_waiting, connection.domid)
+
+    def _kick_waiting(self, domid: Domid) -> None:
+        self._waiting.pop(domid, None)
+        self.kick(domid)
+
+    def connect(self, name: str = "dom0") -> Client:
+        """Return a direct client with dom0's rights; watches are called back as steps of dom0's queue."""
+        connection = Connection(self, Domid(0), name, None, lambda: None)
+        self._direct.append(connection)
+        return Client(connection)
+
+    # changes -----------------------------------------------------------------------------------------------------
+
+    def _changed(self, op: str, path: str) -> None:
+        who, tid = self.actor
+        kind = self._kinds[op]
+        world = self._world
+        value = ""
+        if op == "write":
+            value = self.store.nodes[path].value.decode("utf-8", "backslashreplace")[:200]
+        if kind.on:
+            world.cause = kind.emit(world.now, who, world.cause, {"path": path, "value": value, "tx": tid})
+        if op == "write" and path.endswith("/state") and ("/device/" in path or "/backend/" in path) and self._k_state.on:
+            state = parse(value)
+            world.cause = self._k_state.emit(world.now, who, world.cause, {"path": path, "state": int(state), "name": state.title})
+        for connection in [*self._connections.values(), *self._direct]:
+            for watch in connection.watches:
+                told = watch.concerns(path, below=op == "rm")
+                if told is not None and (op == "rm" or self.store.exists(path, connection.domid)):
+                    connection.fire(watch, told)
+
+    def _special(self, name: str) -> None:
+        for connection in [*self._connections.values(), *self._direct]:
+            for watch in connection.watches:
+                if watch.path == name:
+                    connection.fire(watch, name)

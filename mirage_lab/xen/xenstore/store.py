@@ -1,0 +1,258 @@
+"""Store: the tree: nodes that hold a value and children at once, each with owner and permissions.
+
+Nodes are immutable records in one dictionary by path; a change replaces the record.  Each record has two generations: of
+its value and permissions, and of its list of children; a transaction conflicts only over what it looked at.
+
+Permissions are a list (domid, letter): the first is the owner and what everybody else may do, the others are exceptions;
+n none, r read, w write, b both (xenstore-chmod).  dom0 may do everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from mirage_lab.signatures.errors import RemoteProtocolError
+from mirage_lab.xen.abi import errno
+from mirage_lab.xen.abi.io.xs_wire import ABS_PATH_MAX, REL_PATH_MAX
+
+__all__ = ["Node", "Perms", "Store", "StoreError", "View", "absolute", "parse_perms", "show_perms"]
+
+Perms = tuple[tuple[int, str], ...]
+ENTRIES: Final = 1_000
+VALUE: Final = 2_048
+PERMS: Final = 32
+_NAME = re.compile(r"[A-Za-z0-9@_+/\-.:]*", re.ASCII)
+_PERM = re.compile(r"([nrwb])(\d{1,5})", re.ASCII)
+
+
+class StoreError(RemoteProtocolError):
+    """A request that xenstore refuses; the text of its reply is the name of the errno."""
+
+    def __init__(self, code: int, what: str) -> None:
+        super().__init__(f"{what}: {errno.NAMES[code]}", code)
+
+    @property
+    def name(self) -> str:
+        """`EACCES`."""
+        return errno.NAMES[self.code or errno.EINVAL]
+
+
+class Node:
+    """One node: value (bytes), permissions, names of its children, generations."""
+
+    __slots__ = ("children", "children_generation", "generation", "perms", "value")
+
+    def __init__(self, value: bytes, perms: Perms, children: tuple[str, ...], generation: int, children_generation: int) -> None:
+        self.value = value
+        self.perms = perms
+        self.children = children
+        self.generation = generation
+        self.children_generation = children_generation
+
+
+def parse_perms(texts: list[str]) -> Perms:
+    """Read `["n0", "r1"]`; raises StoreError EINVAL."""
+    found = [_PERM.fullmatch(text) for text in texts]
+    if not texts or len(texts) > PERMS or not all(found):
+        raise StoreError(errno.EINVAL, f"permissions {texts!r} (they look like n0 r1)")
+    return tuple((int(match[2]), match[1]) for match in found if match is not None)
+
+
+def show_perms(perms: Perms) -> list[str]:
+    """Return `["n0", "r1"]`."""
+    return [f"{letter}{domid}" for domid, letter in perms]
+
+
+def absolute(path: str, domid: int) -> str:
+    """Return the absolute path, checked: a relative one is below the domain's own.  Raises StoreError EINVAL."""
+    limit = ABS_PATH_MAX if path.startswith("/") else REL_PATH_MAX
+    bad = len(path) > limit or not path or "//" in path or (path.endswith("/") and path != "/")
+    if bad or not _NAME.fullmatch(path):
+        raise StoreError(errno.EINVAL, f"path {path[:80]!r}")
+    return path if path.startswith("/") else f"/local/domain/{domid}/{path}"
+
+
+def parent_of(path: str) -> str:
+    """Return the path of the parent; of the root, the root."""
+    return path.rpartition("/")[0] or "/"
+
+
+def _allowed(node: Node, domid: int, wanted: str) -> bool:
+    if domid == 0 or node.perms[0][0] == domid:
+        return True
+    letter = next((letter for who, letter in node.perms[1:] if who == domid), node.perms[0][1])
+    return letter in ("b", wanted)
+
+
+class View:
+    """Reading and writing through a mapping of nodes: the store itself, or a transaction on top of it."""
+
+    def __init__(self, changed: Callable[[str, str], None]) -> None:
+        self._changed = changed
+
+    def _get(self, path: str, *, listing: bool = False) -> Node | None:
+        raise KeyError(path)
+
+    def _put(self, path: str, node: Node | None) -> None:
+        raise KeyError(path)
+
+    def _next(self) -> int:
+        raise KeyError
+
+    def _count(self, domid: int, step: int) -> None:
+        """Keep count of the nodes a domain owns; raises StoreError ENOSPC over its quota."""
+
+    # looking -----------------------------------------------------------------------------------------------------
+
+    def _look(self, path: str, domid: int, wanted: str, *, listing: bool = False) -> Node:
+        node = self._get(path, listing=listing)
+        if node is None:
+            raise StoreError(self._why_missing(path, domid), path)
+        if not _allowed(node, domid, wanted):
+            raise StoreError(errno.EACCES, path)
+        return node
+
+    def _why_missing(self, path: str, domid: int) -> int:
+        """ENOENT, or EACCES if the domain may not even read the nearest node above."""
+        while path != "/":
+            path = parent_of(path)
+            node = self._get(path)
+            if node is not None:
+                return errno.ENOENT if _allowed(node, domid, "r") else errno.EACCES
+        return errno.ENOENT
+
+    def exists(self, path: str, domid: int = 0) -> bool:
+        """True if the domain can read a node there."""
+        node = self._get(path)
+        return node is not None and _allowed(node, domid, "r")
+
+    def read(self, path: str, domid: int = 0) -> bytes:
+        """Return a value."""
+        return self._look(path, domid, "r").value
+
+    def directory(self, path: str, domid: int = 0) -> list[str]:
+        """Return the names of the children."""
+        return list(self._look(path, domid, "r", listing=True).children)
+
+    def get_perms(self, path: str, domid: int = 0) -> Perms:
+        """Return the permissions."""
+        return self._look(path, domid, "r").perms
+
+    # changing ----------------------------------------------------------------------------------------------------
+
+    def write(self, path: str, value: bytes, domid: int = 0) -> None:
+        """Write a value; the node and those above it are made if need be."""
+        if domid and len(value) > VALUE:
+            raise StoreError(errno.ENOSPC, f"{path}: a value of {len(value)} bytes")
+        node = self._get(path)
+        if node is None:
+            self._create(path, value, domid)
+        else:
+            if not _allowed(node, domid, "w"):
+                raise StoreError(errno.EACCES, path)
+            self._put(path, Node(value, node.perms, node.children, self._next(), node.children_generation))
+        self._changed("write", path)
+
+    def mkdir(self, path: str, domid: int = 0) -> None:
+        """Make a node; one that is there stays as it is."""
+        node = self._get(path)
+        if node is not None:
+            if not _allowed(node, domid, "w"):
+                raise StoreError(errno.EACCES, path)
+            return
+        self._create(path, b"", domid)
+        self._changed("mkdir", path)
+
+    def _create(self, path: str, value: bytes, domid: int) -> None:
+        missing = [path]
+        above = parent_of(path)
+        while (node := self._get(above)) is None:
+            missing.append(above)
+            above = parent_of(above)
+        if not _allowed(node, domid, "w"):
+            raise StoreError(errno.EACCES, path)
+        perms = node.perms if domid == 0 else ((domid, node.perms[0][1]), *node.perms[1:])
+        self._count(perms[0][0], len(missing))
+        for made in reversed(missing):
+            holder = parent_of(made)
+            node = self._get(holder)
+            assert node is not None
+            names = (*node.children, made.rpartition("/")[2])
+            self._put(holder, Node(node.value, node.perms, names, node.generation, self._next()))
+            self._put(made, Node(value if made == path else b"", perms, (), self._next(), 0))
+
+    def rm(self, path: str, domid: int = 0) -> None:
+        """Remove a node and all below it."""
+        if path == "/":
+            raise StoreError(errno.EINVAL, "the root cannot be removed")
+        node = self._get(path)
+        if node is None:
+            code = errno.ENOENT if self._get(parent_of(path)) is not None else self._why_missing(path, domid)
+            raise StoreError(code, path)
+        if not _allowed(node, domid, "w"):
+            raise StoreError(errno.EACCES, path)
+        holder = parent_of(path)
+        above = self._get(holder)
+        assert above is not None
+        name = path.rpartition("/")[2]
+        names = tuple(child for child in above.children if child != name)
+        self._put(holder, Node(above.value, above.perms, names, above.generation, self._next()))
+        self._remove(path, node)
+        self._changed("rm", path)
+
+    def _remove(self, path: str, node: Node) -> None:
+        waiting = [(path, node)]
+        while waiting:
+            here, node = waiting.pop()
+            for name in node.children:
+                below = f"{here}/{name}"
+                child = self._get(below)
+                assert child is not None
+                waiting.append((below, child))
+            self._count(node.perms[0][0], -1)
+            self._put(here, None)
+
+    def set_perms(self, path: str, perms: Perms, domid: int = 0) -> None:
+        """Set the permissions; only the owner and dom0 may, and only dom0 may give a node away."""
+        node = self._look(path, domid, "r")
+        if domid and (node.perms[0][0] != domid or perms[0][0] != domid):
+            raise StoreError(errno.EACCES if node.perms[0][0] != domid else errno.EPERM, path)
+        if perms[0][0] != node.perms[0][0]:
+            self._count(perms[0][0], 1)
+            self._count(node.perms[0][0], -1)
+        self._put(path, Node(node.value, perms, node.children, self._next(), node.children_generation))
+        self._changed("setperms", path)
+
+
+class Store(View):
+    """The tree itself; `on_change(op, path)` hears of every change."""
+
+    def __init__(self) -> None:
+        self.on_change: Callable[[str, str], None] = lambda op, path: None
+        super().__init__(lambda op, path: self.on_change(op, path))
+        self.nodes: dict[str, Node] = {"/": Node(b"", ((0, "n"),), (), 1, 1)}
+        self.owned: dict[int, int] = {}
+        self._generation = 1
+        for path in ("/local/domain", "/tool", "/vm", "/libxl"):
+            self.mkdir(path)
+
+    def _get(self, path: str, *, listing: bool = False) -> Node | None:
+        return self.nodes.get(path)
+
+    def _put(self, path: str, node: Node | None) -> None:
+        if node is None:
+            del self.nodes[path]
+        else:
+            self.nodes[path] = node
+
+    def _next(self) -> int:
+        self._generation += 1
+        return self._generation
+
+    def _count(self, domid: int, step: int) -> None:
+        owned = self.owned.get(domid, 0) + step
+        if domid and step > 0 and owned > ENTRIES:
+            raise StoreError(errno.ENOSPC, f"domain {domid} owns {owned - step} nodes; {ENTRIES} are allowed")
+        self.owned[domid] = owned

@@ -1,9 +1,14 @@
-"""dom0: the control domain: builder, toolstack, console daemon and back ends.
+"""dom0: the control domain: what a machine needs beside its hypervisor (libxl, xenconsoled, Linux netback).
 
-Theory of operation.  `Dom0` is domain 0 with a run queue, a gate and an event loop of its own.  The toolstack, a person's
-`xl`, builds domains in the order of libxl 4.4 and hangs them on the daemons here: the xenstore and console daemons map
-their rings by grant references 0 and 1 and bind their event channels, netback watches the store.
+    toolstack  create, unpause, pause, destroy, list, console, dmesg      consoled   takes what domains print
+    builder    a domain from an image, step by step                        netback    the other end of every vif
+    image      what is built                                               maps       pages of guests, mapped by grant
 
-The originals: libxl and libxc of Xen 4.4, xenconsoled, Linux netback.
-Reading order: image, dom0, builder, toolstack, consoled, netback.
+Only `toolstack` and `builder` touch the hypervisor's objects, as the privileged calls of a toolstack do; the others are
+ordinary kernel code behind dom0's hypercall gate.
 """
+
+from mirage_lab.xen.dom0.image import Image
+from mirage_lab.xen.dom0.toolstack import Toolstack, VifConfig
+
+__all__ = ["Image", "Toolstack", "VifConfig"]

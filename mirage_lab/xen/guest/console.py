@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from mirage_lab.runtime import tasks
+from mirage_lab.xen.abi.evtchn import Events
 from mirage_lab.xen.abi.io import console as ring
 from mirage_lab.xen.abi.xen import Port
-from mirage_lab.xen.guest.events import Events
 
 __all__ = ["Console"]
 

@@ -11,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from mirage_lab.runtime import RunQueue, Task
+from mirage_lab.runtime import RunQueue
+from mirage_lab.runtime.tasks import Task
 from mirage_lab.runtime.watchdog import GuestSpinning
 from mirage_lab.signatures.errors import DeviceError
 from mirage_lab.xen.abi import sched
+from mirage_lab.xen.abi.evtchn import Events
 from mirage_lab.xen.abi.gate import Gate
 from mirage_lab.xen.abi.shared_info import UPCALL_MASK
 from mirage_lab.xen.abi.start_info import StartInfo
 from mirage_lab.xen.abi.version import FEATURES_ARG, GET_FEATURES
 from mirage_lab.xen.abi.xen import CONSOLE_IO, CONSOLEIO_WRITE, PAGE_SHIFT, SCHED_OP, XEN_VERSION, Mfn, Pfn
 from mirage_lab.xen.guest.console import Console
-from mirage_lab.xen.guest.events import Events
 from mirage_lab.xen.guest.gnttab import Gnttab
 from mirage_lab.xen.guest.mm import Pages
 from mirage_lab.xen.guest.netfront import Netfront

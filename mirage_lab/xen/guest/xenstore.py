@@ -9,9 +9,9 @@ from typing import Final, TypeVar
 from mirage_lab.runtime import tasks
 from mirage_lab.signatures.errors import RemoteProtocolError
 from mirage_lab.xen.abi import errno
+from mirage_lab.xen.abi.evtchn import Events
 from mirage_lab.xen.abi.io import xs_wire as wire
 from mirage_lab.xen.abi.xen import Port
-from mirage_lab.xen.guest.events import Events
 
 __all__ = ["Handle", "Xs", "XsError"]
 

@@ -37,7 +37,7 @@ def write(page: memoryview, data: bytes | memoryview, *, out: bool) -> int:
     used = (prod - cons) & 0xFFFFFFFF
     if used > size:
         raise RingError(f"console ring: prod {prod} is {used} past cons {cons}, the ring holds {size}")
-    length = min(len(data), size - used)
+    length = int(min(len(data), size - used))
     if not length:
         return 0
     place = prod & (size - 1)

@@ -1,0 +1,50 @@
+"""Maps: pages of other domains, mapped into dom0 by grant reference."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mirage_lab.signatures.errors import LocalProtocolError
+from mirage_lab.xen.abi import grant_table as abi
+from mirage_lab.xen.abi.errno import check
+from mirage_lab.xen.abi.gate import Gate
+from mirage_lab.xen.abi.xen import GRANT_TABLE_OP, PAGE_SIZE, Domid
+
+__all__ = ["Maps"]
+
+_STATUS: Final = abi.STATUS_NAMES
+
+
+class Maps:
+    """Addresses above dom0's RAM, given out page by page."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._next = gate.memory.demand
+        self._free: list[int] = []
+
+    def map(self, domid: Domid, ref: int) -> tuple[int, int]:
+        """Map a granted page; return (address, handle).  Raises LocalProtocolError naming the status."""
+        address = self._free.pop() if self._free else self._next
+        arg = bytearray(abi.MAP.size)
+        if not 0 <= ref <= 0xFFFF_FFFF:
+            raise LocalProtocolError(f"grant reference {ref}")
+        abi.MAP.pack_into(arg, 0, address, abi.GNTMAP_HOST_MAP, ref, domid, 0, 0, 0)
+        check(self._gate.call(GRANT_TABLE_OP, abi.MAP_GRANT_REF, arg), "map_grant_ref")
+        _, _, _, _, status, handle, _ = abi.MAP.unpack_from(arg)
+        if status:
+            self._free += [address] if address != self._next else []
+            raise LocalProtocolError(f"map_grant_ref of {ref} of domain {domid}: {_STATUS.get(status, status)}")
+        self._next += PAGE_SIZE if address == self._next else 0
+        return address, handle
+
+    def page(self, address: int) -> memoryview:
+        """Return a mapped page."""
+        return self._gate.memory.at(address)
+
+    def unmap(self, address: int, handle: int) -> None:
+        """End a mapping; its views are released."""
+        arg = bytearray(abi.UNMAP.size)
+        abi.UNMAP.pack_into(arg, 0, address, 0, handle, 0)
+        check(self._gate.call(GRANT_TABLE_OP, abi.UNMAP_GRANT_REF, arg), "unmap_grant_ref")
+        self._free.append(address)

@@ -1,0 +1,241 @@
+"""Toolstack: xl and libxl: domains from images, and everything a machine's owner can ask."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mirage_lab.runtime import RunQueue, World
+from mirage_lab.signatures.errors import MirageError
+from mirage_lab.signatures.units import Ns
+from mirage_lab.xen.abi import shared_info
+from mirage_lab.xen.abi.evtchn import Events
+from mirage_lab.xen.abi.grant_table import GREF_XENSTORE
+from mirage_lab.xen.abi.io.xenbus import XenbusState
+from mirage_lab.xen.abi.xen import Domid, Pfn
+from mirage_lab.xen.dom0.builder import Built, build
+from mirage_lab.xen.dom0.consoled import Consoled, ConsoleLog
+from mirage_lab.xen.dom0.image import Image
+from mirage_lab.xen.dom0.maps import Maps
+from mirage_lab.xen.dom0.netback import Netback
+from mirage_lab.xen.hypervisor import Domain, Hypervisor
+from mirage_lab.xen.hypervisor.domain import DomainGate
+from mirage_lab.xen.xenstore import Client, Daemon
+
+__all__ = ["DomainInfo", "Toolstack", "ToolstackError", "VifConfig"]
+
+DOM0_MIB: Final = 16
+STAGING: Final = Pfn(256)
+LARGEST_MIB: Final = 4_096
+Boot = Callable[[RunQueue, DomainGate, Any, Pfn], None]
+
+
+class ToolstackError(MirageError):
+    """Something the toolstack cannot do; the message says what there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class VifConfig:
+    """A virtual interface: the segment it is plugged into, its name, and the MAC address (None: one from the seed)."""
+
+    segment: Any
+    bridge: str = "br0"
+    mac: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DomainInfo:
+    """A row of `xl list`."""
+
+    name: str
+    domid: int
+    memory_mib: int
+    state: str
+    cpu_ns: Ns
+
+
+class Toolstack:
+    """One machine: hypervisor, dom0 with its daemons, and the domains."""
+
+    def __init__(self, world: World, *, boot: Boot) -> None:
+        self.world = world
+        self.hypervisor = xen = Hypervisor(world)
+        dom0 = xen.create_domain("dom0", DOM0_MIB << 8, guest=False)
+        self._boot = boot
+        self._queue = dom0.queue
+        self._maps = Maps(dom0.gate)
+        self._events = Events(dom0.queue, dom0.gate, dom0.shared)
+        dom0.shared[shared_info.UPCALL_MASK] = 0
+        self.daemon = Daemon(world, dom0.queue, xen.say)
+        self.xenstore: Client = self.daemon.connect()
+        self._consoled = Consoled(dom0.queue, self._events, self._maps, xen.say)
+        self.netback = Netback(dom0.queue, dom0.gate, self._events, self._maps, self.daemon.connect("dom0"), STAGING, xen.say)
+        self._stores: dict[int, tuple[int, tuple[int, int]]] = {}
+        self._rng = world.rng("toolstack")
+        xen.unpause(dom0)
+        with self.xenstore.transaction() as tx:
+            tx.write("/local/domain/0/name", "Domain-0")
+            tx.write("/local/domain/0/domid", "0")
+
+    def __repr__(self) -> str:
+        return f"<Toolstack {', '.join(info.name for info in self.list())}>"
+
+    # domains -----------------------------------------------------------------------------------------------------
+
+    def create(
+        self,
+        image: Image,
+        *,
+        name: str | None = None,
+        vif: Sequence[VifConfig] = (),
+        memory_mib: int | None = None,
+        profile: str = "today",
+    ) -> Domid:
+        """Build a domain and leave it paused (`xl create -p`); return its domid.  Raises ToolstackError."""
+        name = name or image.name
+        if any(info.name == name for info in self.list()):
+            raise ToolstackError(f"a domain called {name} exists already: destroy it first, or give another name")
+        if image.kind != "python":
+            raise ToolstackError(f"{name}: an image of kind {image.kind} needs a CPU; this machine boots kind python")
+        mib = image.memory_mib if memory_mib is None else memory_mib
+        if not 4 <= mib <= LARGEST_MIB:
+            raise ToolstackError(f"{name}: {mib} MiB of memory; 4 to {LARGEST_MIB} are possible")
+        xen = self.hypervisor
+        domain = xen.create_domain(name, mib << 8)
+        vm = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+        self._domain_nodes(domain, vm)
+        cmdline = " ".join([image.cmdline, f"profile={profile}"] if profile != "today" else [image.cmdline]).strip()
+        built = build(xen, domain, image.data or f"python unikernel {image.name}\n".encode(), cmdline)
+        self._introduce(domain, built, mib)
+        for handle, config in enumerate(vif):
+            self._vif_nodes(domain, handle, config)
+        assert image.entry is not None
+        self._boot(domain.queue, domain.gate, image.entry, built.start_info)
+        return domain.domid
+
+    def _domain_nodes(self, domain: Domain, vm: str) -> None:
+        domid = domain.domid
+        home = f"/local/domain/{domid}"
+        with self.xenstore.transaction() as tx:
+            tx.write(f"/vm/{vm}/name", domain.name)
+            tx.write(f"/vm/{vm}/uuid", vm)
+            tx.mkdir(f"/libxl/{domid}")
+            tx.mkdir(home)
+            tx.set_perms(home, ["n0", f"r{domid}"])
+            for name, value in (("vm", f"/vm/{vm}"), ("name", domain.name)):
+                tx.write(f"{home}/{name}", value)
+            for name in ("cpu", "memory", "device", "control"):
+                tx.mkdir(f"{home}/{name}")
+            for name in ("control/shutdown", "device/suspend/event-channel", "data"):
+                tx.mkdir(f"{home}/{name}")
+                tx.set_perms(f"{home}/{name}", [f"n{domid}"])
+            for name in ("platform-feature-multiprocessor-suspend", "platform-feature-xs_reset_watches"):
+                tx.write(f"{home}/control/{name}", "1")
+
+    def _introduce(self, domain: Domain, built: Built, mib: int) -> None:
+        domid, home = domain.domid, f"/local/domain/{domain.domid}"
+        with self.xenstore.transaction() as tx:
+            for name, value in (
+                ("memory/static-max", str(mib << 10)),
+                ("memory/target", str(mib << 10)),
+                ("memory/videoram", "0"),
+                ("domid", str(domid)),
+                ("store/port", str(built.store_port)),
+                ("store/ring-ref", str(built.store_mfn)),
+                ("cpu/0/availability", "online"),
+                ("console/limit", "1048576"),
+                ("console/type", "xenconsoled"),
+                ("console/output", "pty"),
+                ("console/port", str(built.console_port)),
+                ("console/ring-ref", str(built.console_mfn)),
+            ):
+                tx.write(f"{home}/{name}", value)
+        mapping = self._maps.map(domid, GREF_XENSTORE)
+        port = self._events.bind_interdomain(domid, built.store_port)
+        self._events.bind(port, lambda: self.daemon.kick(domid))
+        self._events.unmask(port)
+        self._stores[domid] = (port, mapping)
+        self.daemon.introduce(domid, self._maps.page(mapping[0]), lambda: self._events.notify(port), domain.name)
+        self._consoled.introduce(domid, domain.name, built.console_port)
+
+    def _vif_nodes(self, domain: Domain, handle: int, config: VifConfig) -> None:
+        domid = domain.domid
+        mac = config.mac or "00:16:3e:" + ":".join(f"{self._rng.randrange(256):02x}" for _ in range(3))
+        front, back = f"/local/domain/{domid}/device/vif/{handle}", f"/local/domain/0/backend/vif/{domid}/{handle}"
+        state = str(int(XenbusState.INITIALISING))
+        with self.xenstore.transaction() as tx:
+            tx.mkdir(front)
+            tx.set_perms(front, [f"n{domid}", "r0"])
+            tx.mkdir(back)
+            tx.set_perms(back, ["n0", f"r{domid}"])
+            for name, value in (("backend", back), ("backend-id", "0"), ("state", state), ("handle", str(handle)), ("mac", mac)):
+                tx.write(f"{front}/{name}", value)
+            for name, value in (
+                ("frontend", front),
+                ("frontend-id", str(domid)),
+                ("online", "1"),
+                ("state", state),
+                ("script", "vif-bridge"),
+                ("mac", mac),
+                ("bridge", config.bridge),
+                ("handle", str(handle)),
+                ("type", "vif"),
+            ):
+                tx.write(f"{back}/{name}", value)
+        name = domain.name if handle == 0 else f"{domain.name}.{handle}"
+        self.netback.plug(domid, handle, config.segment, name)
+
+    def unpause(self, domid: int) -> None:
+        """Let a domain run."""
+        self.hypervisor.unpause(self.domain(domid))
+
+    def pause(self, domid: int) -> None:
+        """Stop a domain's vCPU."""
+        self.hypervisor.pause(self._guest(domid))
+
+    def destroy(self, domid: int) -> None:
+        """Remove a domain: back ends, daemons, keys, then itself."""
+        domain = self._guest(domid)
+        self.netback.unplug(domain.domid)
+        self._consoled.release(domain.domid)
+        self.daemon.release(domain.domid)
+        port, mapping = self._stores.pop(domid)
+        self._events.close(port)  # type: ignore[arg-type]
+        self._maps.unmap(*mapping)
+        with self.xenstore.transaction() as tx:
+            vm = tx.get(f"/local/domain/{domid}/vm")
+            for path in (f"/local/domain/{domid}", vm, f"/libxl/{domid}", f"/local/domain/0/backend/vif/{domid}"):
+                if path and tx.exists(path):
+                    tx.rm(path)
+        self.hypervisor.destroy(domain)
+
+    # looking -----------------------------------------------------------------------------------------------------
+
+    def domain(self, domid: int) -> Domain:
+        """Return a domain; raises ToolstackError."""
+        found = self.hypervisor.domain(domid)
+        if found is None:
+            there = ", ".join(f"{info.domid} ({info.name})" for info in self.list())
+            raise ToolstackError(f"there is no domain {domid}: {there}")
+        return found
+
+    def _guest(self, domid: int) -> Domain:
+        if domid == 0:
+            raise ToolstackError("dom0 cannot be paused or destroyed: it runs the toolstack")
+        return self.domain(domid)
+
+    def list(self) -> list[DomainInfo]:
+        """Return the domains, dom0 first."""
+        rows = sorted(self.hypervisor.domains.items())
+        return [DomainInfo(domain.name, domid, domain.memory_mib, domain.state, domain.cpu_ns) for domid, domain in rows]
+
+    def console(self, domid: int) -> ConsoleLog:
+        """Return the console of a domain; raises ToolstackError."""
+        self._guest(domid)
+        return self._consoled.console(domid)
+
+    def dmesg(self) -> str:
+        """Return what the hypervisor said."""
+        return "\n".join(self.hypervisor.dmesg)

@@ -197,6 +197,7 @@ class World:
         """Apply a command now, between two events, and journal it.  What the handler refuses is not journalled."""
         entry = Entry(self.events, self.now, name, args)
         self.journal.entries.append(entry)
+        self.cause = 0
         try:
             return self._handlers[name](**args)
         except BaseException:

@@ -173,10 +173,12 @@ def _send(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
         return 0 if channel.status == abi.UNBOUND else -EINVAL
     domain.events_sent += 1
     world = xen.world
+    before = world.cause
     if xen.k_notify.on:
         fields = {"port": port, "remote": remote.domid, "remote_port": remote_port}
-        world.cause = xen.k_notify.emit(world.now, domain.name, world.cause, fields)
+        world.cause = xen.k_notify.emit(world.now, domain.name, before, fields)
     set_pending(remote, remote_port, world.cause)
+    world.cause = before
     return 0
 
 

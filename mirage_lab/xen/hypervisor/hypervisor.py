@@ -124,7 +124,7 @@ class Hypervisor:
     def _tell(self, kind: str, domain: Domain, **fields: object) -> None:
         found = self.world.recorder.kind(kind)
         if found.on:
-            self.world.cause = found.emit(self.world.now, domain.name, self.world.cause, {"domid": domain.domid, **fields})
+            found.emit(self.world.now, domain.name, self.world.cause, {"domid": domain.domid, **fields})
 
     def grant_event(self, kind: Kind, domain: Domain, owner: Domain, ref: int) -> None:
         """Emit gnttab.map or gnttab.unmap."""
@@ -157,7 +157,7 @@ class Hypervisor:
         domain.queue.charge(costs.HYPERCALL)
         key = (nr, op)
         domain.hypercalls[key] = domain.hypercalls.get(key, 0) + 1
-        fields = None
+        fields, before = None, world.cause
         if self.k_hypercall.on:
             fields = {"name": name_of(nr, op), "op": op, "args": arguments(nr, op, arg, count), "ret": 0}
             world.cause = self.k_hypercall.emit(world.now, domain.name, world.cause, fields)
@@ -172,8 +172,10 @@ class Hypervisor:
                 ret = handler(self, domain, _NO_ARG if arg is None else arg, count)
             except (struct.error, IndexError, ValueError):
                 ret = -EFAULT  # the structure does not lie where the domain says
-        if ret and fields is not None:
-            fields["ret"] = ret
+        if fields is not None:
+            world.cause = before
+            if ret:
+                fields["ret"] = ret
         return ret
 
 

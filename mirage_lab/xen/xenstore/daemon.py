@@ -266,6 +266,7 @@ class Daemon:
         who, tid = self.actor
         kind = self._kinds[op]
         world = self._world
+        before = world.cause
         value = ""
         if op == "write":
             value = self.store.nodes[path].value.decode("utf-8", "backslashreplace")[:200]
@@ -279,6 +280,7 @@ class Daemon:
                 told = watch.concerns(path, below=op == "rm")
                 if told is not None and (op == "rm" or self.store.exists(path, connection.domid)):
                     connection.fire(watch, told)
+        world.cause = before
 
     def _special(self, name: str) -> None:
         for connection in [*self._connections.values(), *self._direct]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from mirage_lab.runtime import RunQueue, Timer, tasks
 from mirage_lab.signatures.errors import ConnectionTimedOut
@@ -57,7 +57,7 @@ class _Asking:
 class Arp:
     """The ARP table of one interface."""
 
-    module_type = "ARP"
+    module_type: ClassVar[str] = "ARP"
 
     def __init__(self, queue: RunQueue, ethif: Ethif, profile: str = "today") -> None:
         self.queue = queue

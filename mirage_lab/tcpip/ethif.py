@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mirage_lab.runtime import RunQueue
 from mirage_lab.signatures import Network
@@ -30,7 +31,7 @@ class EthifStatistics:
 class Ethif:
     """An Ethernet interface on a NETWORK."""
 
-    module_type = "ETHIF"
+    module_type: ClassVar[str] = "ETHIF"
 
     def __init__(self, queue: RunQueue, netif: Network) -> None:
         self.queue = queue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from mirage_lab.runtime import RunQueue, tasks
 from mirage_lab.signatures.errors import ConnectionTimedOut
@@ -39,7 +39,7 @@ class IcmpStatistics:
 class Icmpv4:
     """ICMP for one Ipv4."""
 
-    module_type = "ICMPV4"
+    module_type: ClassVar[str] = "ICMPV4"
 
     def __init__(self, queue: RunQueue, ipv4: Ipv4) -> None:
         self.queue = queue

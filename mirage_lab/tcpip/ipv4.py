@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from mirage_lab.runtime import RunQueue
 from mirage_lab.signatures.errors import LocalProtocolError
@@ -44,7 +44,7 @@ class Ipv4Statistics:
 class Ipv4:
     """One address on one interface."""
 
-    module_type = "IPV4"
+    module_type: ClassVar[str] = "IPV4"
 
     def __init__(self, queue: RunQueue, ethif: Ethif, arp: Arp, *, address: str = "10.0.0.2/24", gateway: str | None = None, profile: str = "today") -> None:
         self.queue = queue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mirage_lab.runtime import RunQueue, tasks
 from mirage_lab.signatures import Network
@@ -33,7 +34,7 @@ class StackStatistics:
 class Stack:
     """A direct stack: every layer ours, down to the frame."""
 
-    module_type = "STACKV4"
+    module_type: ClassVar[str] = "STACKV4"
 
     def __init__(self, queue: RunQueue, netif: Network, *, address: str = "10.0.0.2/24", gateway: str | None = None, profile: str = "today") -> None:
         ethif = Ethif(queue, netif)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from mirage_lab.runtime import RunQueue
 from mirage_lab.signatures.errors import LocalProtocolError
@@ -33,7 +33,7 @@ class UdpStatistics:
 class Udpv4:
     """UDP for one Ipv4."""
 
-    module_type = "UDPV4"
+    module_type: ClassVar[str] = "UDPV4"
 
     def __init__(self, queue: RunQueue, ipv4: Ipv4, icmpv4: Icmpv4 | None = None) -> None:
         self.queue = queue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from mirage_lab.runtime import RunQueue
 from mirage_lab.signatures.errors import LocalProtocolError
@@ -19,7 +19,7 @@ HEADER: Final = 14
 class Netif:
     """A station: frames arrive as steps of `queue`."""
 
-    module_type = "NETWORK"
+    module_type: ClassVar[str] = "NETWORK"
 
     def __init__(self, queue: RunQueue, segment: Segment, mac: str, name: str) -> None:
         self.queue = queue

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from mirage_lab.runtime import RunQueue, tasks
 from mirage_lab.signatures.errors import ConnectionRefused, ConnectionReset, ConnectionTimedOut, LocalProtocolError
@@ -48,7 +48,7 @@ class TcpStatistics:
 class TcpV4:
     """TCP for one Ipv4."""
 
-    module_type = "TCPV4"
+    module_type: ClassVar[str] = "TCPV4"
 
     def __init__(self, queue: RunQueue, ipv4: Ipv4, *, profile: str = "today") -> None:
         self.queue = queue

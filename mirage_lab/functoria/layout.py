@@ -7,6 +7,7 @@ through gaps kept free for it, so that no line crosses a box.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mirage_lab.functoria.graph import Vertex
 
@@ -80,7 +81,7 @@ def _order(rows: list[list[str]], chains: dict[tuple[str, str, str], list[str]])
     """Sort each row by where its neighbours above stand, from the top down."""
     above: dict[str, list[str]] = {}
     for chain in chains.values():
-        for upper, lower in zip(chain, chain[1:]):
+        for upper, lower in pairwise(chain):
             above.setdefault(lower, []).append(upper)
     for index in range(1, len(rows)):
         place = {name: position for position, name in enumerate(rows[index - 1])}

@@ -32,7 +32,8 @@ def unikernel_svg(unikernel: Unikernel, title: str = "") -> str:
         is_open = vertex.is_open
         colour = OKABE_ITO[1] if is_open else OKABE_ITO[0] if vertex.module_type == "JOB" else INK
         tip = f"{vertex.what.label}: {vertex.what.implementation}. {vertex.what.why}" if isinstance(vertex.what, Impl) else ""
-        svg.rect(box.x, box.y, box.width, box.height, fill="#ffffff", stroke=colour if is_open or vertex.module_type == "JOB" else FAINT, thick=1.5, radius=6, dash="4 3" if is_open else "", tip=tip)
+        frame = colour if is_open or vertex.module_type == "JOB" else FAINT
+        svg.rect(box.x, box.y, box.width, box.height, fill="#ffffff", stroke=frame, thick=1.5, radius=6, dash="4 3" if is_open else "", tip=tip)
         middle = box.x + box.width / 2
         svg.text(middle, box.y + 19, vertex.id, anchor="middle", bold=True, fill=colour, limit=48)
         svg.text(middle, box.y + 34, vertex.module_type, size=10, anchor="middle", fill=MUTED, limit=24)

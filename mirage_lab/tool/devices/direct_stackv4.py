@@ -1,0 +1,45 @@
+"""direct_stackv4_with_static_ipv4 and ..._with_default_ipv4: STACKV4: our own layers on a NETWORK."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mirage_lab.functoria import Impl
+from mirage_lab.tool.devices.catalogue import fitting
+
+__all__ = ["direct_stackv4_with_default_ipv4", "direct_stackv4_with_static_ipv4"]
+
+DEFAULT = "10.0.0.2/24"
+DEFAULT_GATEWAY = "10.0.0.1"
+
+
+def _connect(os: Any, keys: Mapping[str, Any], net: Any) -> Any:
+    from mirage_lab.tcpip.stack import Stack
+
+    return Stack(os.queue, net, address=keys["address"], gateway=keys["gateway"], profile=keys.get("profile") or "today")
+
+
+def _stack(name: str, net: Impl, address: str, gateway: str | None, profile: str | None) -> Impl:
+    return Impl(
+        name,
+        "STACKV4",
+        connect=_connect,
+        implementation="mirage_lab.tcpip.stack",
+        args=(net,),
+        holes=("NETWORK",),
+        keys={"address": address, "gateway": gateway, "profile": profile},
+        targets=("xen",),
+        why="Ethernet, ARP, IPv4, ICMP, UDP and TCP, down to the frame",
+        fitting=fitting,
+    )
+
+
+def direct_stackv4_with_static_ipv4(net: Impl, *, address: str, gateway: str | None = None, profile: str | None = None) -> Impl:
+    """Return a stack on `net` with `address` ("10.0.0.2/24")."""
+    return _stack("direct_stackv4_with_static_ipv4", net, address, gateway, profile)
+
+
+def direct_stackv4_with_default_ipv4(net: Impl, *, profile: str | None = None) -> Impl:
+    """Return a stack on `net` with MirageOS's default address, 10.0.0.2/24, gateway 10.0.0.1."""
+    return _stack("direct_stackv4_with_default_ipv4", net, DEFAULT, DEFAULT_GATEWAY, profile)

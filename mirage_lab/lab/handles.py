@@ -6,6 +6,7 @@ replaced, it stands for the thing of that name as it is now.
 
 from __future__ import annotations
 
+import builtins
 from typing import TYPE_CHECKING, Any
 
 from mirage_lab.lab.said import LabError, Said
@@ -131,7 +132,7 @@ class Store:
         """Return the value at `path` (relative to this part, or absolute)."""
         return str(self._lab.machine.toolstack.xenstore.read(self._absolute(path)))
 
-    def list(self, path: str = "") -> list[str]:
+    def list(self, path: str = "") -> builtins.list[str]:
         """Return the names below `path`."""
         return [str(name) for name in self._lab.machine.toolstack.xenstore.list(self._absolute(path))]
 
@@ -152,9 +153,9 @@ class Store:
             return path
         return self.root if not path else f"{self.root.rstrip('/')}/{path}"
 
-    def tree(self) -> list[tuple[int, str, str]]:
+    def tree(self) -> builtins.list[tuple[int, str, str]]:
         """Return (depth, name, value) of everything below, in order."""
-        rows: list[tuple[int, str, str]] = []
+        rows: builtins.list[tuple[int, str, str]] = []
 
         def walk(path: str, depth: int) -> None:
             for name in self.list(path):

@@ -73,6 +73,9 @@ class Machine:
         """Close host sockets and threads; virtual things need no closing."""
         for gateway in self.gateways.values():
             gateway.close()
+            gateway.queue.close()
+        for domain in self.toolstack.hypervisor.domains.values():
+            domain.queue.close()
         self.world.close()
 
     # what is there -----------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def _drawn() -> Any:
 
         def _repr_png_(self) -> bytes:
             out = BytesIO()
-            self.figure.savefig(out, format="png", dpi=100, metadata={"Software": None})
+            self.get_figure(root=True).savefig(out, format="png", dpi=100, metadata={"Software": None})
             return out.getvalue()
 
     return Drawn

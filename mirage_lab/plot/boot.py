@@ -89,7 +89,8 @@ def boot_svg(boot: Boot, colour: str = OKABE_ITO[0]) -> str:
             state = event.fields.get("state", 0)
             x = _x(boot, event.t)
             side = _side(event)
-            picture.circle(x, y + 9, 8, fill="#ffffff" if side == "back" else colour, stroke=colour, tip=f"{side} end: {_state(event)} at {_after(boot, event.t)}")
+            tip = f"{side} end: {_state(event)} at {_after(boot, event.t)}"
+            picture.circle(x, y + 9, 8, fill="#ffffff" if side == "back" else colour, stroke=colour, tip=tip)
             picture.text(x, y + 13, str(state), size=11, anchor="middle", fill=INK if side == "back" else "#ffffff", limit=4)
         y += 22
     _console(picture, boot, y)

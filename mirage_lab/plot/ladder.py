@@ -75,10 +75,11 @@ def _arrow(ax: Axes, seen: Seen, row: int, end: float, columns: dict[str, int], 
     """One frame: its arrow, or for a broadcast one to each side, and its words."""
     x = columns[hosts.name(seen.src)]
     colour = hosts.colour(hosts.name(seen.src))
+    targets: list[float]
     if seen.broadcast:
         targets = sorted({min(columns.values()), max(columns.values())} - {x}) or [x + 0.5]
     else:
-        targets = [columns[hosts.name(seen.dst)]]
+        targets = [float(columns[hosts.name(seen.dst)])]
     for target in targets:
         target_x = target if target != x else x + 0.3
         look = {"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.2}

@@ -47,29 +47,29 @@ def time_sequence(
 
 def _segments(ax: Axes, flow: Flow, colour: str) -> None:
     """Bars for data, and a mark on each SYN, FIN, RST, retransmission and loss."""
-    for again, label, style in ((False, "data", "solid"), (True, "sent again", "dashed")):
-        bars = [sent for sent in flow.sent if sent.retransmitted is again and sent.length]
+    for repeated, words, style in ((False, "data", "solid"), (True, "sent again", "dashed")):
+        bars = [sent for sent in flow.sent if sent.retransmitted is repeated and sent.length]
         if bars:
             ax.vlines(
                 [sent.t / SECONDS for sent in bars], [sent.seq for sent in bars], [sent.end for sent in bars],
-                colors=colour, linewidth=2.4, linestyles=style, label=None if again else label, gid=label,
+                colors=colour, linewidth=2.4, linestyles=style, label="" if repeated else words, gid=words,
             )
     again = [sent for sent in flow.sent if sent.retransmitted]
     lost = [sent for sent in flow.sent if sent.lost]
-    for marked, label, marker in ((again, "sent again", "s"), (lost, "lost on the lan", "x")):
+    for marked, words, marker in ((again, "sent again", "s"), (lost, "lost on the lan", "x")):
         if marked:
             fill = "none" if marker == "s" else None
             ax.plot(
                 [sent.t / SECONDS for sent in marked], [sent.end for sent in marked], linestyle="none", marker=marker,
-                markersize=8, markerfacecolor=fill, color="#1b1b1b", label=label, gid=f"{label} mark",
+                markersize=8, markerfacecolor=fill, color="#1b1b1b", label=words, gid=f"{words} mark",
             )
-    for bit, label, marker in _MARKS:
+    for bit, words, marker in _MARKS:
         marked = [sent for sent in flow.sent if sent.flags & bit]
         if marked:
             times, numbers = [sent.t / SECONDS for sent in marked], [sent.end for sent in marked]
-            ax.plot(times, numbers, linestyle="none", marker=marker, markersize=8, color=colour, label=label, gid=label)
+            ax.plot(times, numbers, linestyle="none", marker=marker, markersize=8, color=colour, label=words, gid=words)
             for t, number in zip(times, numbers, strict=True):
-                ax.annotate(label, (t, number), xytext=(4, 4), textcoords="offset points", fontsize="x-small")
+                ax.annotate(words, (t, number), xytext=(4, 4), textcoords="offset points", fontsize="x-small")
 
 
 def _staircases(ax: Axes, flow: Flow, colour: str) -> None:

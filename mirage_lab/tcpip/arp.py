@@ -83,6 +83,9 @@ class Arp:
         """Answer for `ip` from now on, and announce it (RFC 5227 section 2.3; in 2014 a gratuitous reply)."""
         address = ip_int(ip)
         self._ours[address] = None
+        self.queue.post(self._announce, address)
+
+    def _announce(self, address: int) -> None:
         mac = self.ethif.mac_octets
         if self.profile == "2014":
             self._send(BROADCAST_MAC, wire.Arp(wire.REPLY, mac, address, BROADCAST_MAC, 0))

@@ -7,9 +7,7 @@ unikernel's code), `warnings`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
 from mirage_lab.functoria import Impl, Vertex
 from mirage_lab.signatures.functor import Unikernel
@@ -26,7 +24,21 @@ ALWAYS: Final = {
     "xen": (("mirage_lab.xen.guest.minios", "boots the domain"), ("mirage_lab.xen.guest.xenstore", "finds the domain's devices")),
     "unix": (("mirage_lab.usernet.unix", "runs on this computer"),),
 }
-_SEALED: WeakKeyDictionary[Callable[..., Any], Sealed] = WeakKeyDictionary()
+
+
+class Entry:
+    """What an image boots: connects the devices, then runs the sealed unikernel."""
+
+    __slots__ = ("keys", "profile", "sealed", "vertices")
+
+    def __init__(self, plan: Plan, sealed: Sealed) -> None:
+        self.vertices = plan.vertices
+        self.keys = plan.keys
+        self.profile = plan.profile
+        self.sealed = sealed
+
+    async def __call__(self, os: Any) -> None:
+        await connect_all(self.vertices, self.keys, self.profile, os, self.sealed)
 
 
 def manifest(plan: Plan, sealed: Sealed | None = None) -> dict[str, Any]:
@@ -60,12 +72,7 @@ def _inside(module_type: str, used: set[str]) -> bool:
 def build(plan: Plan) -> Image:
     """Return the sealed image of a plan for Xen."""
     sealed = seal(plan.job.function)
-
-    async def entry(os: Any) -> None:
-        await connect_all(plan.vertices, plan.keys, plan.profile, os, sealed)
-
-    _SEALED[entry] = sealed
-    return Image(plan.name, entry=entry, manifest=manifest(plan, sealed))
+    return Image(plan.name, entry=Entry(plan, sealed), manifest=manifest(plan, sealed))
 
 
 async def connect_all(found: list[Vertex], keys: Any, profile: str | None, os: Any, sealed: Sealed) -> None:
@@ -85,9 +92,9 @@ async def connect_all(found: list[Vertex], keys: Any, profile: str | None, os: A
 
 def edited(image: Image) -> str:
     """Return a warning when the notebook's function is no longer the one in the image, else ""."""
-    sealed = _SEALED.get(image.entry) if image.entry is not None else None
-    if sealed is None:
+    if not isinstance(image.entry, Entry):
         return ""
+    sealed = image.entry.sealed
     name = sealed.function.__name__
     now = getattr(sealed.function, "__globals__", {}).get(name)
     function = now.function if isinstance(now, Unikernel) else now

@@ -114,7 +114,7 @@ def seal(function: Callable[..., Any]) -> Sealed:
     """Return the function as it is now, with the globals it names; raises LocalProtocolError when it names too many functions."""
     namespace: dict[str, Any] = getattr(function, "__globals__", {})
     names: dict[str, Any] = {}
-    waiting, seen = [function.__code__], 0  # type: ignore[attr-defined]
+    waiting, seen = [function.__code__], 0
     while waiting:
         seen += 1
         if seen > FUNCTIONS:
@@ -125,7 +125,7 @@ def seal(function: Callable[..., Any]) -> Sealed:
             names[name] = value = namespace[name]
             if _is_sealed(value, function):
                 waiting.append(value.__code__)
-    captured = {**names, **dict(zip(function.__code__.co_freevars, _contents(function)))}  # type: ignore[attr-defined]
+    captured = {**names, **dict(zip(function.__code__.co_freevars, _contents(function)))}
     warnings = tuple(
         f"{function.__name__} uses the {type(value).__name__} {name} of the notebook: it is shared with it, and not put back by a rewind or reset"
         for name, value in sorted(captured.items())

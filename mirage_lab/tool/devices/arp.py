@@ -21,5 +21,13 @@ def arp(eth: Impl, *, profile: str | None = None) -> Impl:
     """Return address resolution on `eth`."""
     why = "finds the station that has an address"
     return Impl(
-        "arp", "ARP", connect=_connect, implementation="mirage_lab.tcpip.arp", args=(eth,), holes=("ETHIF",), keys={"profile": profile}, why=why, fitting=fitting
+        "arp",
+        "ARP",
+        connect=_connect,
+        implementation="mirage_lab.tcpip.arp",
+        args=(eth,),
+        holes=("ETHIF",),
+        keys={"profile": profile},
+        why=why,
+        fitting=fitting,
     )

@@ -36,5 +36,10 @@ class Random:
 
 
 default_random = Impl(
-    "default_random", "RANDOM", connect=lambda os, keys: Random(os.queue.rng("random")), implementation="mirage_lab.runtime.world", why="draws", fitting=fitting
+    "default_random",
+    "RANDOM",
+    connect=lambda os, keys: Random(os.queue.rng("random")),
+    implementation="mirage_lab.runtime.world",
+    why="draws",
+    fitting=fitting,
 )

@@ -30,5 +30,10 @@ class Clock:
 
 
 default_clock = Impl(
-    "default_clock", "CLOCK", connect=lambda os, keys: Clock(os.queue.world), implementation="mirage_lab.runtime.clock", why="tells the time", fitting=fitting
+    "default_clock",
+    "CLOCK",
+    connect=lambda os, keys: Clock(os.queue.world),
+    implementation="mirage_lab.runtime.clock",
+    why="tells the time",
+    fitting=fitting,
 )

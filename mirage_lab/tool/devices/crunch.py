@@ -63,4 +63,6 @@ def crunch(files: Mapping[str, bytes | str] | str | Path) -> Impl:
     if sum(map(len, found.values())) > LARGEST:
         raise DescriptionError(f"crunch: {name} has more than {LARGEST >> 20} MiB; an image carries it whole")
     keys = {"name": name, "files": MappingProxyType(found)}
-    return Impl("crunch", "KV_RO", connect=_connect, implementation="mirage_lab.tool.devices.crunch", keys=keys, why="files inside the image", fitting=fitting)
+    return Impl(
+        "crunch", "KV_RO", connect=_connect, implementation="mirage_lab.tool.devices.crunch", keys=keys, why="files inside the image", fitting=fitting
+    )

@@ -18,4 +18,13 @@ async def _connect(os: Any, keys: Mapping[str, Any]) -> Any:
 def netif(dev: str | int = "0") -> Impl:
     """Return interface number `dev` of the domain."""
     why = "sends and receives Ethernet frames over two shared rings"
-    return Impl("netif", "NETWORK", connect=_connect, implementation="mirage_lab.xen.guest.netfront", keys={"dev": str(dev)}, targets=("xen",), why=why, fitting=fitting)
+    return Impl(
+        "netif",
+        "NETWORK",
+        connect=_connect,
+        implementation="mirage_lab.xen.guest.netfront",
+        keys={"dev": str(dev)},
+        targets=("xen",),
+        why=why,
+        fitting=fitting,
+    )

@@ -96,7 +96,7 @@ def boot(queue: RunQueue, gate: Gate, entry: Entry, start: Pfn) -> None:
 
     queue.on_crash = crashed
     queue.on_idle = lambda: _block(gate)
-    queue.spawn(start_kernel(), "start_kernel")
+    queue.post(lambda: queue.spawn(start_kernel(), "start_kernel"))
 
 
 def _block(gate: Gate) -> None:

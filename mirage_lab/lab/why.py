@@ -1,0 +1,53 @@
+"""why: what a domain waits for, or why it stopped, in one answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mirage_lab.plot.scale import spoken
+from mirage_lab.xen.abi.io.xenbus import parse
+
+if TYPE_CHECKING:
+    from mirage_lab.lab.machine import Machine
+
+__all__ = ["why"]
+
+
+def why(machine: Machine, name: str) -> str:
+    """Return the answer; raises LabError for a domain that is not there."""
+    domid = machine.domid(name)
+    domain = machine.toolstack.domain(domid)
+    match domain.state:
+        case "paused":
+            return f"{name} is paused: vm.unpause() lets it run"
+        case "crashed":
+            reasons = machine.world.recorder.events("task.crashed", name)
+            text = str(reasons[-1].fields.get("text")) if reasons else "the watchdog or the guest itself ended it"
+            return f"{name} crashed: {text}"
+        case "shutdown":
+            return f"{name} has shut down: its main thread ended; lab.create(image) makes it again"
+        case _:
+            pass
+    told = [f"{name} is {domain.state}"]
+    waiting = [repr(task) for task in domain.queue.tasks]
+    told += [f"  {line}" for line in waiting[:8]]
+    told += [f"  and {len(waiting) - 8} more tasks"] if len(waiting) > 8 else []
+    told += _devices(machine, domid)
+    deadline = machine.world.next_deadline
+    if deadline is None:
+        told.append("  nothing in this world will happen by itself: send it something, or look at its devices")
+    else:
+        told.append(f"  the next thing in this world happens in {spoken(max(0, deadline - machine.world.now))}: lab.run(...)")
+    return "\n".join(told)
+
+
+def _devices(machine: Machine, domid: int) -> list[str]:
+    """A line for each vif whose two ends have not met."""
+    xenstore, told = machine.toolstack.xenstore, []
+    home = f"/local/domain/{domid}/device/vif"
+    for handle in xenstore.list(home) if xenstore.exists(home) else []:
+        front = parse(xenstore.get(f"{home}/{handle}/state"))
+        back = parse(xenstore.get(f"/local/domain/0/backend/vif/{domid}/{handle}/state"))
+        if not front == back == 4:
+            told.append(f"  vif/{handle}: front end {front.title}, back end {back.title}")
+    return told

@@ -369,7 +369,7 @@ class Lab:
     def reset(self) -> Said:
         """Put the lab back to its start: what was assembled before time first moved, at t = 0."""
         self._rebuild([entry for entry in self.journal if entry.event == 0 and entry.t == 0], Ns(0), 0)
-        return Said(f"reset: t = 0, {len(self.domains)} domains as assembled")
+        return Said(f"reset: t = 0, {len(self.domains)} domain{'' if len(self.domains) == 1 else 's'} as assembled")
 
     def _rebuild(self, entries: list[Entry], t: Ns, event: int | None = None) -> None:
         self.pause()
@@ -396,12 +396,18 @@ class Lab:
         if self._claimed or self.closed:
             return
         self._claimed = True
-        older = Lab._open.get(self.name)
+        older = Lab._open.pop(self.name, None)
         found = older() if older is not None else None
         Lab._open[self.name] = weakref.ref(self)
         if found is not None and found is not self and not found.closed:
             found.close()
             self.machine.world.report("lab", f"the older lab {self.name!r} (seed {found.seed}) was closed")
+
+    @classmethod
+    def current(cls, name: str | None = None) -> Lab | None:
+        """Return the open lab used last, or the one called `name`; None when there is none."""
+        found = [lab for lab in (ref() for ref in Lab._open.values()) if lab is not None and not lab.closed]
+        return next((lab for lab in reversed(found) if name is None or lab.name == name), None)
 
     def close(self) -> Said:
         """Give back ports and threads; the lab cannot be used any more."""

@@ -61,7 +61,9 @@ def _drawn() -> Any:
 
         def _repr_png_(self) -> bytes:
             out = BytesIO()
-            self.get_figure(root=True).savefig(out, format="png", dpi=100, metadata={"Software": None})
+            figure = self.get_figure(root=True)
+            assert figure is not None
+            figure.savefig(out, format="png", dpi=100, metadata={"Software": None})
             return out.getvalue()
 
     return Drawn

@@ -40,9 +40,17 @@ def time_sequence(
     _segments(ax, shown, hosts.colour(sender))
     _staircases(ax, shown, hosts.colour(receiver))
     ax.ticklabel_format(useOffset=False, style="plain")
+    _fit(ax, shown)
     ax.grid(alpha=0.25)
     label(ax, f"{sender} -> {receiver}   ({shown.name})", "virtual time (s)", "sequence number (bytes from the SYN)")
     return told(ax, *_words(shown))
+
+
+def _fit(ax: Axes, flow: Flow) -> None:
+    """A window far above the data would press the data flat: the picture ends a little above the data then."""
+    top = max((sent.end for sent in flow.sent), default=1)
+    if max((acked.edge for acked in flow.acked), default=0) > 4 * top:
+        ax.set_ylim(-0.08 * top, 1.5 * top)
 
 
 def _segments(ax: Axes, flow: Flow, colour: str) -> None:

@@ -190,6 +190,9 @@ class Player:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
+    def _slice_ends(self, end: Ns) -> Callable[[], bool]:
+        return lambda: monotonic_ns() >= end or self._stop.is_set()
+
     def _play(self) -> None:
         world = self.world
         pace = _Pace(world, self.speed)
@@ -197,8 +200,7 @@ class Player:
         try:
             while not self._stop.is_set():
                 with self.lock, watched_awaits(world):
-                    end = monotonic_ns() + SLICE
-                    world.advance(pace.limit(forever), lambda: monotonic_ns() >= end or self._stop.is_set(), 32)
+                    world.advance(pace.limit(forever), self._slice_ends(Ns(monotonic_ns() + SLICE)), 32)
                     idle = pace.idle_time(forever)
                 ready = world.host.select(idle)
                 with self.lock:

@@ -20,6 +20,9 @@ UdpReceive = Callable[[str, int, bytes], None]
 """`receive(src, src_port, data)`."""
 
 
+SECOND = Ns(1_000_000_000)
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkStats:
     """Frames and bytes received and sent since connect or the last reset."""
@@ -136,7 +139,7 @@ class IcmpV4(Device, Protocol):
 
     module_type: ClassVar[str] = "ICMPV4"
 
-    async def ping(self, dst: str, size: int = 56, timeout: Ns = Ns(1_000_000_000)) -> Ns:
+    async def ping(self, dst: str, size: int = 56, timeout: Ns = SECOND) -> Ns:
         """Return the round-trip time of one echo; raises ConnectionTimedOut."""
 
 

@@ -44,6 +44,11 @@ def _configure(plan: Plan, config: Path, options: argparse.Namespace) -> int:
     return 0
 
 
+def _describe(plan: Plan, config: Path, options: argparse.Namespace) -> int:
+    _say(plan.describe())
+    return 0
+
+
 def _depend(plan: Plan, config: Path, options: argparse.Namespace) -> int:
     found = needs(plan)
     for name, there in found:
@@ -93,6 +98,7 @@ def _clean(plan: Plan, config: Path, options: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, tuple[Callable[[Plan, Path, argparse.Namespace], int], str]] = {
     "configure": (_configure, "write Makefile, main.py and NAME.xl"),
+    "describe": (_describe, "tell what the unikernel is made of"),
     "depend": (_depend, "see that everything the unikernel links is there"),
     "build": (_build, "seal the unikernel and write its manifest"),
     "run": (_run, "boot it"),

@@ -103,7 +103,7 @@ def test(options: argparse.Namespace) -> int:
             continue
         else:
             print(f"bootstrap: {name}", flush=True)
-            code = run(python(), "-m", "pytest", *words)
+            code = run(python(), "-m", "pytest", *words, MIRAGE_LAB_PROGRESS="off")
         print(f"bootstrap: {name} {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
         failed += [name] if code else []
     print(f"bootstrap: {'failed: ' + ', '.join(failed) if failed else 'everything passed'} in {time.monotonic() - started:.0f} s")
@@ -113,7 +113,7 @@ def test(options: argparse.Namespace) -> int:
 def notebooks(options: argparse.Namespace) -> int:
     """Run the notebooks and compare their outputs."""
     setup(options.source)
-    return run(python(), "-m", "pytest", "-q", "--nbval", "notebooks")
+    return run(python(), "-m", "pytest", "-q", "--nbval", "notebooks", MIRAGE_LAB_PROGRESS="off")
 
 
 def check(options: argparse.Namespace) -> int:

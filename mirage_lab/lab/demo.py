@@ -19,7 +19,7 @@ def demo(cls: type[Lab], what: str, seed: int) -> Lab:
     """Return a lab at t = 1 s in which the example `what` of the skeleton runs; raises LabError."""
     if what not in DEMOS:
         raise LabError(f"there is no demo {what!r}: {', '.join(DEMOS)}")
-    from mirage_lab import skeleton
+    from mirage_lab.skeleton import hello, web
     from mirage_lab.tool import configure, devices
 
     lab = cls(seed=seed)
@@ -27,9 +27,9 @@ def demo(cls: type[Lab], what: str, seed: int) -> Lab:
     lab.capture(lan)
     if what == "web":
         tcpip = devices.direct_stackv4_with_static_ipv4(devices.netif("0"), address="10.0.0.2/24", gateway="10.0.0.1")
-        job = skeleton.web(devices.default_console, tcpip)
+        job = web(devices.default_console, tcpip)
     else:
-        job = skeleton.hello(devices.default_console)
+        job = hello(devices.default_console)
     image = configure(job, name=what, target="xen").build()
     vm = lab.create(image, vif=[lan] if what == "web" else [], memory_mib=32)
     vm.unpause()

@@ -45,6 +45,5 @@ def describe(plan: Plan) -> str:
             lines.append(f"Device     {vertex.what!r}")
     lines += [f"Linked     {name}  ({why})" for name, why in facts["linked"]]
     lines.append(f"Left out   {', '.join(facts['left_out']) or 'nothing'}")
-    lines.append(f"Code       sha256 {facts['code'][:16]}…")
     lines += [f"Warning    {warning}" for warning in facts["warnings"]]
     return "\n".join(lines)

@@ -87,6 +87,11 @@ class Console:
         self._in.clear()
         return typed
 
+    async def drain(self) -> None:
+        """Wait until dom0 has taken everything but the last ring of it."""
+        while self._out:
+            await self._room.wait()
+
     async def close(self) -> None:
         """A console stays open."""
 

@@ -92,6 +92,7 @@ def boot(queue: RunQueue, gate: Gate, entry: Entry, start: Pfn) -> None:
     async def start_kernel() -> None:
         kernel.append(MiniOS(queue, gate, start))
         await entry(kernel[0])
+        await kernel[0].console.drain()
         kernel[0].shutdown(sched.SHUTDOWN_POWEROFF)
 
     queue.on_crash = crashed

@@ -1,0 +1,256 @@
+"""xenstore: permissions, transactions, watches, quotas, and the protocol on its ring."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirage_lab.runtime import World
+from mirage_lab.signatures.units import ms
+from mirage_lab.xen.abi.io import xs_wire as wire
+from mirage_lab.xen.abi.xen import Domid
+from mirage_lab.xen.xenstore import Daemon, Store, StoreError
+from mirage_lab.xen.xenstore.store import parse_perms
+from mirage_lab.xen.xenstore.transaction import Transaction
+
+GUEST = 3
+HOME = f"/local/domain/{GUEST}"
+
+
+class Ring:
+    """A domain that speaks the protocol by hand."""
+
+    def __init__(self) -> None:
+        self.world = World(1)
+        self.daemon = Daemon(self.world, self.world.queue("dom0"))
+        self.page = memoryview(bytearray(4096))
+        self.notified = 0
+        self.daemon.store.mkdir(HOME)
+        self.daemon.store.set_perms(HOME, ((0, "n"), (GUEST, "r")))
+        self.daemon.store.mkdir(f"{HOME}/data")
+        self.daemon.store.set_perms(f"{HOME}/data", ((GUEST, "n"),))
+        self.daemon.introduce(Domid(GUEST), self.page, self._notify, "guest")
+        self._buffer = bytearray()
+
+    def _notify(self) -> None:
+        self.notified += 1
+
+    def send(self, op: int, payload: bytes, rid: int = 1, tid: int = 0) -> None:
+        rest = wire.message(op, rid, tid, payload)
+        while rest:
+            rest = rest[wire.write(self.page, rest, request=True) :]
+            self.daemon.kick(Domid(GUEST))
+
+    def replies(self) -> list[tuple[int, int, bytes]]:
+        self.world.advance(ms(self.world.now // 1_000_000 + 1))
+        self._buffer += wire.read(self.page, request=False)
+        self.daemon.kick(Domid(GUEST))
+        found = []
+        while len(self._buffer) >= 16:
+            op, rid, _, length = wire.HEADER.unpack_from(self._buffer)
+            found.append((op, rid, bytes(self._buffer[16 : 16 + length])))
+            del self._buffer[: 16 + length]
+        return found
+
+    def ask(self, op: int, payload: bytes, tid: int = 0) -> bytes:
+        self.send(op, payload, 7, tid)
+        [(_, rid, answer)] = self.replies()
+        assert rid == 7
+        return answer
+
+
+def test_a_domain_reads_its_own_and_not_what_it_may_not() -> None:
+    ring = Ring()
+    ring.daemon.store.write("/secret", b"x")
+    ring.daemon.store.set_perms("/secret", ((0, "n"),))
+    ring.daemon.store.write(f"{HOME}/name", b"guest")
+    assert ring.ask(wire.READ, b"name\0") == b"guest"
+    assert ring.ask(wire.READ, f"{HOME}/name\0".encode()) == b"guest"
+    assert ring.ask(wire.READ, b"/secret\0") == b"EACCES\0"
+    assert ring.ask(wire.READ, b"nothing\0") == b"ENOENT\0"
+    assert ring.ask(wire.WRITE, b"name\0other") == b"EACCES\0"
+    assert ring.ask(wire.WRITE, b"data/mine\0value") == b"OK\0"
+    assert ring.ask(wire.READ, b"data/mine\0") == b"value"
+    assert ring.ask(wire.GET_PERMS, b"data/mine\0") == b"n3\0"
+    assert ring.ask(wire.DIRECTORY, b"data\0") == b"mine\0"
+
+
+@pytest.mark.parametrize(
+    ("op", "payload", "answer"),
+    [
+        (wire.READ, b"no zero", b"EINVAL\0"),
+        (wire.READ, b"a//b\0", b"EINVAL\0"),
+        (wire.READ, b"a b\0", b"EINVAL\0"),
+        (wire.READ, b"\xff\0", b"EINVAL\0"),
+        (wire.READ, b"x" * 2_100 + b"\0", b"EINVAL\0"),
+        (wire.SET_PERMS, b"data\0q9\0", b"EINVAL\0"),
+        (wire.SET_PERMS, b"data\0n0\0", b"EPERM\0"),
+        (wire.TRANSACTION_END, b"T\0", b"ENOENT\0"),
+        (wire.INTRODUCE, b"1\0" b"2\0" b"3\0", b"EACCES\0"),
+        (wire.UNWATCH, b"data\0token\0", b"ENOENT\0"),
+        (wire.RM, b"/\0", b"EINVAL\0"),
+        (77, b"", b"ENOSYS\0"),
+    ],
+)
+def test_what_is_wrong_is_refused_by_name(op: int, payload: bytes, answer: bytes) -> None:
+    assert Ring().ask(op, payload) == answer
+
+
+def test_values_and_children_live_together_and_are_removed_together() -> None:
+    store = Store()
+    store.write("/a", b"value")
+    store.write("/a/b/c", b"deep")
+    assert store.read("/a") == b"value" and store.directory("/a") == ["b"]
+    store.rm("/a")
+    assert not store.exists("/a/b/c")
+    with pytest.raises(StoreError, match="ENOENT"):
+        store.read("/a")
+
+
+def test_a_transaction_is_seen_only_when_it_commits() -> None:
+    store = Store()
+    tx = Transaction(store, 1, 0)
+    tx.write("/a", b"1")
+    assert tx.read("/a") == b"1" and not store.exists("/a")
+    tx.commit()
+    assert store.read("/a") == b"1"
+
+
+def test_two_transactions_over_one_node_conflict_and_over_two_do_not() -> None:
+    store = Store()
+    store.write("/a", b"0")
+    first, second, third = (Transaction(store, tid, 0) for tid in (1, 2, 3))
+    first.write("/a", first.read("/a") + b"1")
+    second.write("/a", second.read("/a") + b"2")
+    third.write("/b", b"3")
+    first.commit()
+    with pytest.raises(StoreError, match="EAGAIN"):
+        second.commit()
+    third.commit()
+    assert store.read("/a") == b"01" and store.read("/b") == b"3"
+
+
+def test_a_list_of_children_that_was_taken_must_not_change() -> None:
+    store = Store()
+    store.mkdir("/d")
+    tx = Transaction(store, 1, 0)
+    assert tx.directory("/d") == []
+    tx.write("/seen", b"none")
+    store.write("/d/new", b"")
+    with pytest.raises(StoreError, match="EAGAIN"):
+        tx.commit()
+
+
+def test_a_watch_fires_at_once_and_once_for_each_change_below() -> None:
+    ring = Ring()
+    ring.send(wire.WATCH, b"data\0mine\0")
+    events = [payload for op, _, payload in ring.replies() if op == wire.WATCH_EVENT]
+    assert events == [b"data\0mine\0"]
+    ring.daemon.store.write(f"{HOME}/data/x/y", b"1")
+    ring.daemon.store.write(f"{HOME}/other", b"1")
+    assert [payload for _, _, payload in ring.replies()] == [b"data/x/y\0mine\0"]
+    ring.daemon.store.rm(f"{HOME}/data")
+    assert [payload for _, _, payload in ring.replies()] == [b"data\0mine\0"]
+
+
+def test_changes_of_a_transaction_fire_when_it_commits_and_not_when_it_is_dropped() -> None:
+    ring = Ring()
+    ring.send(wire.WATCH, b"data\0t\0")
+    ring.replies()
+    for word, count in ((b"F\0", 0), (b"T\0", 2)):
+        tid = int(ring.ask(wire.TRANSACTION_START, b"\0")[:-1])
+        ring.ask(wire.WRITE, b"data/a\0" + b"1", tid)
+        ring.ask(wire.WRITE, b"data/b\0" + b"2", tid)
+        ring.send(wire.TRANSACTION_END, word, 9, tid)
+        assert len([op for op, _, _ in ring.replies() if op == wire.WATCH_EVENT]) == count
+
+
+def test_quotas_hold() -> None:
+    ring = Ring()
+    for number in range(1_100):
+        try:
+            ring.daemon.store.write(f"{HOME}/data/{number}", b"", GUEST)
+        except StoreError as error:
+            assert error.name == "ENOSPC"
+    assert ring.daemon.store.owned[GUEST] <= 1_000
+    assert ring.ask(wire.WRITE, b"data\0" + bytes(2_049)) == b"ENOSPC\0"
+    answers = [ring.ask(wire.TRANSACTION_START, b"\0") for _ in range(11)]
+    assert answers[-1] == b"ENOSPC\0"
+
+
+def test_a_ring_whose_index_lies_ends_that_connection_only() -> None:
+    ring = Ring()
+    wire._INDEX.pack_into(ring.page, wire.REQ_CONS + 4, 5_000)
+    ring.daemon.kick(Domid(GUEST))
+    assert ring.daemon._connections[GUEST].error
+    ring.daemon.store.write("/still", b"alive")
+
+
+def test_a_request_longer_than_a_message_ends_the_connection() -> None:
+    ring = Ring()
+    wire.write(ring.page, wire.HEADER.pack(wire.READ, 1, 0, 1 << 20), request=True)
+    ring.daemon.kick(Domid(GUEST))
+    assert "4096" in ring.daemon._connections[GUEST].error
+
+
+def test_a_guest_that_takes_no_replies_is_bounded() -> None:
+    ring = Ring()
+    ring.daemon.store.write(f"{HOME}/big", bytes(2_000))
+    request = wire.message(wire.READ, 1, 0, b"big\0")
+    taken = 0
+    for _ in range(500):
+        taken += wire.write(ring.page, request, request=True) // len(request)
+        ring.daemon.kick(Domid(GUEST))
+    assert taken < 100 and len(ring.daemon._connections[GUEST]._out) < 200_000
+
+
+@given(st.binary(max_size=200), st.integers(0, 30))
+def test_no_payload_of_any_operation_breaks_the_daemon(payload: bytes, op: int) -> None:
+    ring = Ring()
+    ring.send(op, payload)
+    for kind, rid, _ in ring.replies():
+        assert kind == wire.WATCH_EVENT or rid == 1
+
+
+names = st.sampled_from(["/a", "/a/b", "/a/b/c", "/d", "/d/e"])
+steps = st.lists(st.tuples(st.sampled_from(["write", "rm", "mkdir"]), names, st.binary(max_size=3)), max_size=30)
+
+
+@given(steps, st.booleans())
+def test_the_store_agrees_with_a_dictionary(done: list[tuple[str, str, bytes]], in_transaction: bool) -> None:
+    store, model = Store(), {}
+    view = Transaction(store, 1, 0) if in_transaction else store
+
+    def parents(path: str) -> list[str]:
+        parts = path.split("/")[1:]
+        return ["/" + "/".join(parts[:count]) for count in range(1, len(parts))]
+
+    for op, path, value in done:
+        if op == "rm":
+            if path in model:
+                view.rm(path)
+                model = {name: kept for name, kept in model.items() if name != path and not name.startswith(path + "/")}
+            else:
+                with pytest.raises(StoreError):
+                    view.rm(path)
+            continue
+        for above in parents(path):
+            model.setdefault(above, b"")
+        if op == "write":
+            view.write(path, value)
+            model[path] = value
+        else:
+            view.mkdir(path)
+            model.setdefault(path, b"")
+    if isinstance(view, Transaction):
+        view.commit()
+    assert {name: store.read(name) for name in model} == model
+    assert [name for name in ("/a", "/a/b", "/a/b/c", "/d", "/d/e") if store.exists(name)] == sorted(model)
+
+
+def test_permissions_are_read_as_xenstore_chmod_writes_them() -> None:
+    assert parse_perms(["n0", "r1", "b2"]) == ((0, "n"), (1, "r"), (2, "b"))
+    for bad in (["x0"], ["n"], [], ["n-1"], ["n0"] * 40):
+        with pytest.raises(StoreError):
+            parse_perms(bad)

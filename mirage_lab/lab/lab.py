@@ -203,6 +203,7 @@ class Lab:
         domid = self.command("create", image=image, name=name, vif=lans, memory_mib=memory_mib, profile=how)
         if before is not None:
             self.machine.world.report(name, f"domid {before} destroyed, now domid {domid}")
+        if type(self).reporter is not None:
             self._show_reports()
         return Vm(self, name)
 

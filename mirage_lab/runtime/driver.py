@@ -31,7 +31,7 @@ SLICE: Final = Ns(8_000_000)
 """Host time between two looks at the host's sockets."""
 
 LAG: Final = Ns(50_000_000)
-"""A paced world that fell behind by more than this does not try to catch up."""
+"""A paced world that fell behind catches up by this much at a time and lets the rest go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +143,16 @@ class _Pace:
         if not paced:
             self.paced = False
             return until
-        due = Ns(self._virtual + int((wall - self._wall) * (self.speed or 1.0)))
-        if not self.paced or due - world.now > LAG:
+        speed = self.speed or 1.0
+        most = int(LAG * max(speed, 1.0))
+        due = Ns(self._virtual + int((wall - self._wall) * speed))
+        if not self.paced:
             self.paced = True
             self._wall, self._virtual = wall, world.now
             due = world.now
+        elif due - world.now > most:
+            due = Ns(world.now + most)
+            self._wall, self._virtual = wall, due
         return min(until, max(due, world.now))
 
     def idle_time(self, until: Ns) -> Ns:

@@ -175,7 +175,7 @@ def test_a_replay_gives_the_same_frames_without_a_socket() -> None:
 
     first, seen = watched(True)
     forward = first.world.command("forward", host_port=None)
-    thread, answer = talk(forward.host_port, b"hello" * 10_000)
+    thread, _ = talk(forward.host_port, b"hello" * 10_000)
     first.until(lambda: not thread.is_alive() and not forward.links)
     first.world.advance(Ns(first.world.now + seconds(1)))
     first.close()

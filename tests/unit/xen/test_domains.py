@@ -19,6 +19,9 @@ from mirage_lab.xen.guest.minios import MiniOS, boot
 from mirage_lab.xen.guest.xenstore import Handle
 
 
+SECOND = seconds(1)
+
+
 class Hub:
     """A segment that keeps what it is sent and can send back."""
 
@@ -48,7 +51,7 @@ class Host:
         self.domid = self.toolstack.create(Image("guest", entry=entry), vif=vif, profile=profile, memory_mib=memory_mib)
         self.domain = self.toolstack.domain(self.domid)
 
-    def run(self, duration: Ns = seconds(1)) -> Host:
+    def run(self, duration: Ns = SECOND) -> Host:
         self.toolstack.unpause(self.domid)
         self.world.advance(Ns(self.world.now + duration))
         return self

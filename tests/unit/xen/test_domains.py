@@ -18,7 +18,6 @@ from mirage_lab.xen.dom0.toolstack import ToolstackError
 from mirage_lab.xen.guest.minios import MiniOS, boot
 from mirage_lab.xen.guest.xenstore import Handle
 
-
 SECOND = seconds(1)
 
 

@@ -1,0 +1,70 @@
+"""curl, unmodified, against a unikernel on the emulated Xen."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from mirage_lab import Lab, devices, ms, seconds
+from mirage_lab.skeleton import static_website
+
+BIG = random.Random(1).randbytes(10_000_000)
+
+
+def site_in(lab: Lab, **faults: object) -> str:
+    lan = lab.lan("br0", latency=ms(1), **faults)
+    lab.capture(lan)
+    tcpip = devices.direct_stackv4_with_static_ipv4(devices.netif("0"), address="10.0.0.2/24", gateway="10.0.0.1")
+    files = devices.crunch({"index.html": "<h1>it works</h1>\n", "big.bin": BIG})
+    vm = lab.create(static_website(devices.default_console, files, tcpip), vif=[lan])
+    vm.unpause()
+    lab.run(seconds(1))
+    return lab.forward(vm, 80).url
+
+
+def test_curl_gets_ten_megabytes_byte_for_byte(require: Callable[[str], str], tmp_path: Path) -> None:
+    with Lab(seed=1, name="curl") as lab:
+        url = site_in(lab)
+        with lab.playing_meanwhile():
+            done = subprocess.run([require("curl"), "-sS", "--max-time", "60", "-o", tmp_path / "big.bin", f"{url}big.bin"], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert hashlib.sha256((tmp_path / "big.bin").read_bytes()).digest() == hashlib.sha256(BIG).digest()
+
+
+def test_curl_gets_pages_headers_and_a_404(require: Callable[[str], str]) -> None:
+    with Lab(seed=1, name="curl") as lab:
+        url = site_in(lab)
+        with lab.playing_meanwhile():
+            page = subprocess.run([require("curl"), "-sS", "-i", "--max-time", "20", url], capture_output=True, check=True).stdout
+            parallel = [
+                subprocess.Popen(["curl", "-sS", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}", f"{url}nothing/{n}"], stdout=subprocess.PIPE)
+                for n in range(8)
+            ]
+            codes = [process.communicate(timeout=30)[0] for process in parallel]
+    assert b"200 OK" in page and page.endswith(b"<h1>it works</h1>\n")
+    assert codes == [b"404"] * 8
+
+
+def test_curl_over_a_lan_that_loses_five_percent(require: Callable[[str], str]) -> None:
+    with Lab(seed=1, name="curl") as lab:
+        url = site_in(lab, loss=0.05)
+        with lab.playing_meanwhile():
+            done = subprocess.run(
+                [require("curl"), "-sS", "--max-time", "100", "-r", "0-", "-o", "-", f"{url}index.html"], capture_output=True, check=False, timeout=110
+            )
+    assert done.stdout == b"<h1>it works</h1>\n"
+
+
+def test_a_path_of_html_stays_text(require: Callable[[str], str]) -> None:
+    payload = "<img%20src=x%20onerror=alert(1)>"
+    with Lab(seed=1, name="curl") as lab:
+        url = site_in(lab)
+        with lab.playing_meanwhile():
+            subprocess.run([require("curl"), "-sS", "-g", "--max-time", "20", f"{url}{payload}", "-o", "/dev/null"], check=True)
+        lab.pause()
+        shown = [lab.traces[0]._repr_html_() or "", lab._repr_svg_() or "", lab.vm("static_website")._repr_svg_() or ""]
+        assert "onerror" in lab.vm("static_website").console.text
+        assert not any("<img" in picture for picture in shown)

@@ -1,0 +1,71 @@
+"""tshark reads what the lab captured, and has nothing to complain about."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from mirage_lab import Lab, devices, ms, seconds
+from mirage_lab.skeleton import static_website
+
+BODY = random.Random(2).randbytes(200_000)
+CHECKED = ("-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE")
+
+
+def captured(path: Path, **faults: object) -> Lab:
+    lab = Lab(seed=1, name="tshark")
+    lan = lab.lan("br0", latency=ms(2))
+    lab.capture(lan)
+    tcpip = devices.direct_stackv4_with_static_ipv4(devices.netif("0"), address="10.0.0.2/24", gateway="10.0.0.1")
+    files = devices.crunch({"index.html": BODY})
+    lab.create(static_website(devices.default_console, files, tcpip), vif=[lan]).unpause()
+    lab.run(seconds(1))
+    if faults:
+        lan.set(**faults)
+    assert lab.fetch("10.0.0.2", within=seconds(120)).body == BODY
+    lab.run(seconds(1))
+    lab.traces[0].save(path)
+    return lab
+
+
+def tshark(program: str, path: Path, *words: str) -> str:
+    done = subprocess.run([program, "-n", "-r", path, *CHECKED, *words], capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode()
+
+
+def test_the_expert_finds_nothing_at_warning_or_error(require: Callable[[str], str], tmp_path: Path) -> None:
+    path = tmp_path / "web.pcapng"
+    with captured(path):
+        told = tshark(require("tshark"), path, "-q", "-z", "expert,warn")
+        assert "Warn" not in told and "Error" not in told, told
+
+
+def test_the_same_packets_are_seen(require: Callable[[str], str], tmp_path: Path) -> None:
+    path = tmp_path / "web.pcapng"
+    with captured(path) as lab:
+        rows = json.loads(
+            tshark(
+                require("tshark"), path, "-T", "json", "-e", "frame.len", "-e", "ip.src", "-e", "tcp.seq_raw", "-e", "tcp.len", "-e", "frame.time_epoch", "-e",
+                "frame.interface_name",
+            )
+        )
+        trace = lab.traces[0]
+        assert len(rows) == len(trace)
+        for row, frame, packet in zip(rows, trace, (trace.packet(n) for n in range(1, len(trace) + 1))):
+            seen = row["_source"]["layers"]
+            assert int(seen["frame.len"][0]) == len(frame.data) and seen["frame.interface_name"] == [frame.port]
+            if packet.tcp is not None:
+                assert seen["ip.src"] == [packet.src] and int(seen["tcp.seq_raw"][0]) == packet.tcp.seq and int(seen["tcp.len"][0]) == packet.tcp.length
+
+
+def test_every_checksum_is_right_and_retransmissions_are_recognised(require: Callable[[str], str], tmp_path: Path) -> None:
+    path = tmp_path / "lossy.pcapng"
+    with captured(path, loss=0.05) as lab:
+        program = require("tshark")
+        assert tshark(program, path, "-Y", "tcp.checksum.status == 0 || ip.checksum.status == 0") == ""
+        theirs = len(tshark(program, path, "-Y", "tcp.analysis.retransmission").splitlines())
+        assert theirs > 0 and len(lab.events("tcp.retransmit")) > 0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from IPython.core.magic import Magics as IPythonMagics
-from IPython.core.magic import line_cell_magic, line_magic, magics_class
+from IPython.core.magic import line_cell_magic, line_magic, magics_class, no_var_expand
 
 from mirage_lab.jupyter import hostcommand
 from mirage_lab.lab import Lab, LabError
@@ -193,6 +193,7 @@ class Magics(IPythonMagics):
 
     # %host -------------------------------------------------------------------------------------------------------
 
+    @no_var_expand
     @line_cell_magic
     def host(self, line: str, cell: str | None = None) -> None:
         """Run a program of this computer while the lab plays: %host curl -s {site.url}."""

@@ -18,7 +18,7 @@ from mirage_lab.tracing.svg import FAINT, INK, MUTED, OKABE_ITO, Svg, bounded, v
 
 __all__ = ["Boot", "boot_of", "boot_svg", "boot_text"]
 
-_LEFT, _RIGHT, _WIDTH = 118, 20, 860
+_LEFT, _RIGHT, _WIDTH = 132, 20, 860
 _CONSOLE_LINES = 8
 _STATES = ("Unknown", "Initialising", "InitWait", "Initialised", "Connected", "Closing", "Closed")
 _SHARE = 1.08
@@ -73,7 +73,7 @@ def boot_of(events: Iterable[Event], name: str, domid: int, *, start: int | None
 def boot_svg(boot: Boot, colour: str = OKABE_ITO[0]) -> str:
     """Return the timeline as SVG; `colour` is the domain's."""
     devices = _devices(boot)
-    height = 176 + 22 * max(1, len(devices)) + 18 * max(1, min(_CONSOLE_LINES, len(boot.lines)))
+    height = 176 + 22 * max(1, 2 * len(devices)) + 18 * max(1, min(_CONSOLE_LINES, len(boot.lines)))
     words = boot_text(boot)
     picture = Svg(_WIDTH, height, f"boot of {boot.name}", words)
     picture.text(16, 26, f"{boot.name} (domid {boot.domid})", size=14, bold=True, fill=colour, limit=60)
@@ -83,12 +83,13 @@ def boot_svg(boot: Boot, colour: str = OKABE_ITO[0]) -> str:
     y = _lane(picture, boot, y, "notifies", boot.notified, colour, lambda event: f"port {event.fields.get('port')}")
     y = _lane(picture, boot, y, "upcalls", boot.upcalls, colour, lambda event: f"ports {event.fields.get('ports')}")
     y = _lane(picture, boot, y, "xenstore writes", boot.writes, colour, _write)
-    for device in devices or {"xenbus": []}:
-        _label(picture, y, device)
+    for device, side in [(device, side) for device in devices for side in ("front", "back")] or [("xenbus", "")]:
+        _label(picture, y, f"{device} {side}")
         for event in devices.get(device, []):
+            if _side(event) != side:
+                continue
             state = event.fields.get("state", 0)
             x = _x(boot, event.t)
-            side = _side(event)
             tip = f"{side} end: {_state(event)} at {_after(boot, event.t)}"
             picture.circle(x, y + 9, 8, fill="#ffffff" if side == "back" else colour, stroke=colour, tip=tip)
             picture.text(x, y + 13, str(state), size=11, anchor="middle", fill=INK if side == "back" else "#ffffff", limit=4)

@@ -82,7 +82,8 @@ def test_no_box_of_a_picture_lies_on_another(job: Any) -> None:
 
 def test_markup_in_a_name_is_text_in_the_picture() -> None:
     payload = "<img src=x onerror=alert(1)>"
-    job = static_website(devices.default_console, devices.crunch({payload: b""}), devices.direct_stackv4_with_static_ipv4(devices.netif(payload), address="10.0.0.2/24"))
+    tcpip = devices.direct_stackv4_with_static_ipv4(devices.netif(payload), address="10.0.0.2/24")
+    job = static_website(devices.default_console, devices.crunch({payload: b""}), tcpip)
     assert "<img" not in unikernel_svg(job) and "&lt;img" in unikernel_svg(job)
     assert "<img" not in configure(job, "x")._repr_svg_()
 

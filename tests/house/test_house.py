@@ -1,0 +1,195 @@
+"""The house: what its documents say is true, and its rules hold."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "mirage_lab"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def requirements(lines: list[str]) -> dict[str, str]:
+    """Return {package: constraint}."""
+    found = {}
+    for line in lines:
+        match = re.fullmatch(r"([A-Za-z0-9_.-]+)(.*)", line.strip())
+        assert match is not None, line
+        found[match[1].lower().replace("_", "-")] = match[2]
+    return found
+
+
+def declared() -> dict[str, str]:
+    project = PROJECT["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    return requirements(lines)
+
+
+def test_environment_yml_has_the_same_packages() -> None:
+    lines = [line.strip()[2:] for line in (ROOT / "environment.yml").read_text().splitlines() if line.startswith("  - ")]
+    conda = requirements([line for line in lines if line != "conda-forge" and not line.startswith(("python>", "pip"))])
+    assert conda == declared()
+
+
+def test_the_lock_has_every_package_with_hashes_and_names_no_index() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    locked = set(re.findall(r"^([a-z0-9_.-]+)==", text, re.MULTILINE))
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = requirements([*PROJECT["project"]["dependencies"], *extras["test"], *extras["build"]])
+    assert set(wanted) <= locked
+    blocks = re.split(r"^(?=[a-z0-9_.-]+==)", text, flags=re.MULTILINE)[1:]
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert "://" not in text and "index-url" not in text and "find-links" not in text
+
+
+def layers() -> list[list[str]]:
+    contract = next(one for one in PROJECT["tool"]["importlinter"]["contracts"] if one["type"] == "layers")
+    assert contract["exhaustive"]
+    return [re.findall(r"[a-z0-9]+", line) for line in contract["layers"]]
+
+
+def test_the_readme_draws_the_house_that_is_checked() -> None:
+    readme = (ROOT / "README.md").read_text()
+    drawing = re.search(r"```\nmirage_lab/\n(.*?)```", readme, re.DOTALL)
+    assert drawing is not None
+    rows = [re.split(r"\s{3,}", line.strip())[0] for line in drawing[1].splitlines() if line.strip()]
+    there = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    expected = [[room for room in row if room in there] for row in layers()]
+    assert [re.findall(r"[a-z0-9]+", row) for row in rows] == [row for row in expected if row]
+    assert {room for row in expected for room in row} == there
+
+
+def test_every_module_the_glossary_names_is_there() -> None:
+    names = set(re.findall(r"`(mirage_lab[\w.]*)`", (ROOT / "docs" / "glossary.md").read_text()))
+    assert len(names) > 30
+    for name in names:
+        importlib.import_module(name)
+
+
+def test_files_the_tour_of_the_internals_names_are_there() -> None:
+    for name in re.findall(r"`([\w/]+\.py)`", (ROOT / "docs" / "tour.md").read_text()):
+        assert list(PACKAGE.rglob(name)) or (PACKAGE / name).exists(), name
+
+
+def test_importing_the_lab_is_light() -> None:
+    heavy = ["networkx", "matplotlib", "pandas", "cryptography", "dulwich", "anywidget", "unicorn", "capstone", "IPython"]
+    code = f"import sys\nfrom mirage_lab import Lab, configure, devices\nprint([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=ROOT).stdout == "[]\n"
+
+
+def test_modules_are_short() -> None:
+    assert {path.name: lines for path in MODULES if (lines := len(path.read_text().splitlines())) > 500} == {}
+
+
+def calls(tree: ast.AST) -> set[str]:
+    """Return every `module.function` called by that name."""
+    return {
+        f"{node.func.value.id}.{node.func.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
+    }
+
+
+def test_nobody_reads_a_clock_or_draws_from_common_chance() -> None:
+    clocks = {f"time.{name}" for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "sleep")}
+    chance = {f"random.{name}" for name in ("random", "randint", "randrange", "choice", "shuffle", "seed", "randbytes")}
+    found = {}
+    for path in MODULES:
+        if path.relative_to(PACKAGE).as_posix() == "runtime/host.py":
+            continue
+        tree = ast.parse(path.read_text())
+        imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        used = {name for name in calls(tree) & (clocks | chance) if name.split(".")[0] in imported}
+        if used:
+            found[path.name] = used
+    assert found == {}
+
+
+def test_nobody_prints_below_the_notebook_but_the_command_line() -> None:
+    for path in MODULES:
+        tree = ast.parse(path.read_text())
+        prints = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"]
+        assert not prints or path.relative_to(PACKAGE).parts[0] == "jupyter" or path.name == "cli.py", path
+
+
+def test_no_room_imports_the_package_root() -> None:
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert node.module != "mirage_lab", path
+
+
+def test_every_module_and_public_name_is_documented() -> None:
+    for path in MODULES:
+        tree = ast.parse(path.read_text())
+        assert ast.get_docstring(tree), path
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{path.name}: {node.name}"
+
+
+def test_the_makefile_only_calls_bootstrap() -> None:
+    text = (ROOT / "Makefile").read_text()
+    targets = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    assert targets is not None and targets[1].split() == ["help", "lab", "setup", "check", "test", "notebooks", "bench"]
+    recipes = [line.strip() for line in text.splitlines() if line.startswith("\t")]
+    assert all(line.startswith("@echo") or line == "@$(PYTHON) bootstrap.py $@" for line in recipes)
+
+
+def test_bootstrap_is_standard_library_only_and_the_doctor_speaks() -> None:
+    tree = ast.parse((ROOT / "bootstrap.py").read_text())
+    imported = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    assert imported <= set(sys.stdlib_module_names)
+    said = subprocess.run([sys.executable, "bootstrap.py", "doctor"], capture_output=True, text=True, cwd=ROOT, check=False).stdout
+    lines = said.splitlines()
+    checks = [line for line in lines if line.startswith(("ok ", "BAD"))]
+    assert len(checks) >= 6 and (lines[-1] == "READY") == all(line.startswith("ok ") for line in checks)
+    if lines[-1] != "READY":
+        assert lines[-1][0].isdigit()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_says_its_question_and_carries_no_error(path: Path) -> None:
+    notebook = json.loads(path.read_text())
+    assert notebook["metadata"]["mirage_lab"]["question"].endswith("?")
+    assert notebook["metadata"]["mirage_lab"]["question"] in "".join(notebook["cells"][0]["source"])
+    for cell in notebook["cells"]:
+        assert all(output["output_type"] != "error" for output in cell.get("outputs", ()))
+    if path.stem == "00-tour":
+        assert sum(cell["cell_type"] == "code" for cell in notebook["cells"]) <= 15
+
+
+def test_the_list_of_notebooks_is_made_from_them() -> None:
+    lines = ["# Notebooks", "", "One question each. Run them in order, or where your question is.", "", "| notebook | question | minutes | needs |", "|---|---|---|---|"]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        about = json.loads(path.read_text())["metadata"]["mirage_lab"]
+        lines.append(f"| [{path.stem}]({path.name}) | {about['question']} | {about['minutes']} | {about['needs']} |")
+    assert (ROOT / "notebooks" / "README.md").read_text() == "\n".join(lines) + "\n"
+
+
+def test_nothing_of_a_workplace_is_in_the_repository() -> None:
+    done = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=False)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    for name in done.stdout.splitlines():
+        if name.endswith((".py", ".md", ".toml", ".yml", ".ipynb", ".lock")) and name != "tests/house/test_house.py":
+            text = (ROOT / name).read_text(encoding="utf-8")
+            assert not re.search(r"/work/|/tmp/|/root/|/home/\w", text), name
+
+
+def test_the_picture_of_the_readme_is_the_boot_of_the_demo() -> None:
+    from mirage_lab import Lab
+
+    with Lab.demo("web", seed=1) as lab:
+        assert (ROOT / "docs" / "boot.svg").read_text() == f"{lab.vm('web')._repr_svg_()}\n"

@@ -1,0 +1,133 @@
+"""The notebook extension in an IPython shell without a kernel."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mirage_lab import Lab
+
+
+@pytest.fixture(scope="module")
+def shell() -> Iterator[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from IPython.core.interactiveshell import InteractiveShell
+
+        ipython = InteractiveShell()
+    hooks = (Lab.places, Lab.reporter, Lab.progress)
+    ipython.run_line_magic("load_ext", "mirage_lab")
+    ipython.run_cell("from mirage_lab import *\nfrom mirage_lab.signatures import *\nfrom mirage_lab.skeleton import web")
+    yield ipython
+    lab = Lab.current()
+    if lab is not None:
+        lab.close()
+    Lab.places, Lab.reporter, Lab.progress = staticmethod(hooks[0]), hooks[1], hooks[2]
+    ipython.history_manager.end_session()
+
+
+@pytest.fixture
+def cell(shell: Any, capsys: pytest.CaptureFixture[str]) -> Any:
+    def run(text: str) -> str:
+        capsys.readouterr()
+        result = shell.run_cell(text, store_history=True)
+        if result.error_in_exec is not None:
+            raise result.error_in_exec
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_loading_again_changes_nothing(cell: Any) -> None:
+    assert cell("%load_ext mirage_lab") == "The mirage_lab extension is already loaded. To reload it, use:\n  %reload_ext mirage_lab\n"
+    assert cell("%reload_ext mirage_lab") == "mirage_lab is loaded already; nothing changed\n"
+
+
+@pytest.mark.parametrize("magic", ["xl", "xenstore", "lab", "host", "mirage"])
+def test_every_magic_helps(cell: Any, magic: str) -> None:
+    assert "usage:" in cell(f"%{magic} -h")
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_tab_offers_the_commands(shell: Any) -> None:
+    offers = (("%xl d", ["destroy", "dmesg"]), ("%lab re", ["reset", "restore", "rewind"]), ("%xenstore l", ["ls"]), ("%mirage c", ["clean", "configure"]))
+    for line, expected in offers:
+        _, matches = shell.Completer.complete(line_buffer=line, cursor_pos=len(line))
+        assert sorted(matches) == expected
+
+
+def test_magics_work_on_the_lab_used_last(cell: Any) -> None:
+    cell("lab = Lab.demo('web', seed=1)")
+    assert "web                     1    32 blocked" in cell("%xl list")
+    assert cell("%xl console web") == "listening on port 80\n"
+    assert "(XEN) domain 1 (web) created: 32 MiB" in cell("%xl dmesg")
+    assert cell("%xenstore read /local/domain/1/name") == "web\n"
+    cell("%xenstore write /local/domain/1/data/x <img>")
+    assert 'x = "<img>"' in cell("%xenstore ls /local/domain/1/data")
+    cell("%xenstore chmod /local/domain/1/data/x n0 r1")
+    cell("%xenstore rm /local/domain/1/data/x")
+    assert "ENOENT" in cell("%xenstore read /local/domain/1/data/x")
+    assert cell("%xl pause web").startswith("web is paused")
+    assert cell("%xl unpause web").startswith("web is unpaused")
+    assert "nothing changed" in cell("%xl unpause web")
+    assert "there is no domain nobody" in cell("%xl pause nobody")
+    assert "invalid choice" in cell("%xl fly")
+    assert cell("%lab step 2") != ""
+    assert cell("%lab play").startswith("playing from") and cell("%lab pause").startswith("paused")
+    assert cell("%lab restore").endswith("(rewound)\n")
+    assert cell("%lab rewind 0.5").startswith("t = ")
+    assert cell("%lab undo") != "" and cell("%lab reset").startswith("reset")
+    assert cell("%lab use lab") == "magics now mean lab\n" and "no lab" in cell("%lab use web")
+
+
+def test_xl_create_is_strict(cell: Any) -> None:
+    cell("lab = Lab(seed=2); lan = lab.lan('br0')")
+    cell("job = web(devices.default_console, devices.direct_stackv4_with_default_ipv4(devices.netif('0')))")
+    assert cell("%xl create job --vif br0").startswith("web is unpaused")
+    assert "exists" in cell("%xl create job --vif br0")
+    assert "there is no nothing in this notebook" in cell("%xl create nothing")
+    assert cell("%xl destroy web") == "web: domid 1 destroyed\n"
+
+
+def test_host_runs_programs_without_a_shell_and_bounded(cell: Any, shell: Any) -> None:
+    import sys
+
+    shell.user_ns["python"] = sys.executable
+    shell.user_ns["payload"] = "; echo pwned {other}"
+    assert cell("%host {python} -c 'import sys; print(sys.argv[1])' {payload}") == "; echo pwned {other}\n"
+    assert cell("%%host {python} -c 'print(input())'\nfrom the cell") == "from the cell\n"
+    assert "ended with 3" in cell("%host {python} -c 'raise SystemExit(3)'")
+    assert "was stopped after 0.3 s" in cell("%host -t 0.3 {python} -c 'while True: pass'")
+    assert "is not installed on this computer" in cell("%host no-such-program-here")
+    assert "there is no nobody in this notebook" in cell("%host {python} {nobody}")
+    assert "has no nothing" in cell("%host {python} {lab.nothing}")
+    out = cell("%host {python} -c 'print(\"x\" * 3_000_000)'")
+    assert "more bytes of output were left out" in out and len(out) < 1_100_000
+
+
+def test_host_plays_the_lab_meanwhile(cell: Any, shell: Any) -> None:
+    import sys
+
+    shell.user_ns["python"] = sys.executable
+    shell.user_ns["get"] = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read())"
+    cell("lab = Lab.demo('web', seed=1)\nsite = lab.forward('web', 80)")
+    assert cell("%host {python} -c {get} {site.url}") == "b'hello\\n'\n"
+    assert not shell.user_ns["lab"].playing
+
+
+def test_a_crash_is_printed_by_the_cell_that_drives_with_cell_and_line(cell: Any) -> None:
+    number = "import re"
+    cell(number)
+    cell("lab = Lab(seed=3)")
+    cell("@unikernel\nasync def broken(console: Console) -> None:\n    1 / 0\nvm = lab.create(broken(devices.default_console)); vm.unpause()")
+    said = cell("ran = lab.run(seconds(1))")
+    assert said.startswith("broken: ZeroDivisionError: division by zero (cell ") and "line 3, in broken: 1 / 0)" in said
+
+
+def test_a_unikernel_has_a_picture(shell: Any) -> None:
+    shell.run_cell("from mirage_lab.skeleton import web")
+    data, _ = shell.display_formatter.format(shell.user_ns["web"])
+    assert data["image/svg+xml"].startswith("<svg") and "web needs 2 devices" in data["text/plain"]

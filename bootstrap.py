@@ -188,7 +188,8 @@ def main() -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, function in (("lab", lab), ("test", test), ("setup", None), ("check", check), ("notebooks", notebooks), ("bench", bench), ("doctor", doctor), ("wheelhouse", wheelhouse)):
+    named = {"lab": lab, "test": test, "setup": None, "check": check, "notebooks": notebooks, "bench": bench, "doctor": doctor, "wheelhouse": wheelhouse}
+    for name, function in named.items():
         sub = commands.add_parser(name, help=(function or setup).__doc__)
         sub.add_argument("--from", dest="source", metavar="DIR", help="install from a directory of wheels, without a network")
         sub.set_defaults(function=function)

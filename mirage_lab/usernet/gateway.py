@@ -96,7 +96,7 @@ class Forward:
             return
         gateway = self._gateway
         cid = gateway.next_cid()
-        gateway.sockets[cid] = HostSocket(gateway.world, gateway.where, cid, sock)
+        gateway.sockets[cid] = HostSocket(gateway.world, gateway.where, cid, sock, gateway.forget)
         gateway.world.submit(f"host.accept@{gateway.where}", cid=cid, name=self.name, port=self.port)
 
     def shut(self) -> None:
@@ -175,12 +175,15 @@ class Gateway:
         self._cid += 1
         return f"f{self._cid}"
 
+    def forget(self, cid: str) -> None:
+        """A host socket was given back."""
+        self.sockets.pop(cid, None)
+
     def link(self, cid: str, done: Callable[[Link], None]) -> Link:
         """Return the link of a connection."""
 
         def over(link: Link) -> None:
             self._links.pop(cid, None)
-            self.sockets.pop(cid, None)
             self._emit("host.close", cid, to_guest=link.to_guest, to_host=link.to_host)
             done(link)
 
@@ -204,7 +207,7 @@ class Gateway:
             if socket_ is not None:
                 socket_.watch()
         elif cid in self.sockets:
-            self.sockets.pop(cid).close(hard=True)
+            self.sockets[cid].close(hard=True)
 
     def _on_bytes(self, cid: str, data: bytes) -> None:
         if cid in self._links:
@@ -250,7 +253,7 @@ class Gateway:
         self._cid += 1
         cid = f"o{self._cid}"
         if self.world.live:
-            self.sockets[cid] = HostSocket(self.world, self.where, cid, socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            self.sockets[cid] = HostSocket(self.world, self.where, cid, socket.socket(socket.AF_INET, socket.SOCK_STREAM), self.forget)
         link = self.link(cid, lambda link: None)
         if link.host is not None:
             link.host.connect(to)

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Callable
 from typing import Final
 
 from mirage_lab.runtime import World
@@ -47,8 +48,10 @@ def close_hard(sock: socket.socket) -> None:
 class HostSocket:
     """The host's side of a link.  `where` ends the names of the commands it submits; `cid` is the connection's number."""
 
-    def __init__(self, world: World, where: str, cid: str, sock: socket.socket) -> None:
+    def __init__(self, world: World, where: str, cid: str, sock: socket.socket, closed: Callable[[str], object]) -> None:
+        """`closed(cid)` is told when the socket is given back."""
         self.cid = cid
+        self._tell = closed
         self._world = world
         self._where = where
         self._sock = sock
@@ -162,6 +165,7 @@ class HostSocket:
         self._closed = True
         self._world.host_connections -= 1
         self._world.host.unregister(self._sock)
+        self._tell(self.cid)
         if hard:
             close_hard(self._sock)
         else:

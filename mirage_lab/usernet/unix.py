@@ -145,14 +145,15 @@ class _SocketTcp:
             connection.close()
             return
         cid = platform.next_cid()
-        platform.sockets[cid] = HostSocket(platform.world, WHERE, cid, connection)
+        platform.sockets[cid] = HostSocket(platform.world, WHERE, cid, connection, platform.forget)
         platform.world.submit(f"host.accept@{WHERE}", cid=cid, port=port, peer=tuple(peer))
 
     async def create_connection(self, address: tuple[str, int]) -> HostFlow:
         """Connect; raises ConnectionRefused."""
         platform = self._platform
         cid = platform.next_cid()
-        host = HostSocket(platform.world, WHERE, cid, socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        host = platform.sockets[cid] = HostSocket(platform.world, WHERE, cid, sock, platform.forget)
         flow = platform.flows[cid] = HostFlow(host, ("127.0.0.1", 0), address)
         host.connect(address)
         if not await flow.connected.wait():
@@ -305,13 +306,17 @@ class UnixPlatform:
         self._cid += 1
         return f"u{self._cid}"
 
+    def forget(self, cid: str) -> None:
+        """A host socket was given back."""
+        self.sockets.pop(cid, None)
+
     def _flow(self, cid: str, tell: Callable[[HostFlow], Any]) -> None:
         flow = self.flows.get(cid)
         if flow is not None:
             tell(flow)
 
     def _on_accept(self, cid: str, port: int, peer: tuple[str, int]) -> None:
-        host = self.sockets.pop(cid)
+        host = self.sockets[cid]
         flow = self.flows[cid] = HostFlow(host, ("127.0.0.1", port), peer)
         host.watch()
         self.queue.spawn(self._serve(port, cid, flow), f"serve {port}")
@@ -341,7 +346,5 @@ class UnixPlatform:
         """Give the sockets back."""
         if self._stack is not None:
             self._stack.tcpv4.close()
-        for flow in list(self.flows.values()):
-            flow.abort()
-        for host in self.sockets.values():
+        for host in list(self.sockets.values()):
             host.close(hard=True)

@@ -171,7 +171,8 @@ def test_a_notebook_says_its_question_and_carries_no_error(path: Path) -> None:
 
 
 def test_the_list_of_notebooks_is_made_from_them() -> None:
-    lines = ["# Notebooks", "", "One question each. Run them in order, or where your question is.", "", "| notebook | question | minutes | needs |", "|---|---|---|---|"]
+    lines = ["# Notebooks", "", "One question each. Run them in order, or where your question is.", ""]
+    lines += ["| notebook | question | minutes | needs |", "|---|---|---|---|"]
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         about = json.loads(path.read_text())["metadata"]["mirage_lab"]
         lines.append(f"| [{path.stem}]({path.name}) | {about['question']} | {about['minutes']} | {about['needs']} |")

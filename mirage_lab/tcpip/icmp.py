@@ -89,13 +89,13 @@ class Icmpv4:
 
     def _heard(self, message: wire.Icmp) -> None:
         quoted = message.data
-        if len(quoted) < 28 or quoted[0] >> 4 != 4:
+        start = (quoted[0] & 15) * 4 if quoted else 0
+        if len(quoted) < max(start, 20) or quoted[0] >> 4 != 4:
             self._drops("malformed")
             return
         self._errors_heard += 1
         heard = self.on_unreachable.get(quoted[9])
-        start = (quoted[0] & 15) * 4
-        if heard is not None and int.from_bytes(quoted[12:16], "big") == self.ipv4.address:
+        if heard is not None and len(quoted) >= start + 8 and int.from_bytes(quoted[12:16], "big") == self.ipv4.address:
             heard(message.code, int.from_bytes(quoted[16:20], "big"), quoted[start : start + 8])
 
     def send_unreachable(self, code: int, packet: bytes) -> None:

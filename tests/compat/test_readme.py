@@ -1,0 +1,77 @@
+"""The cells of the README, run as printed, and what a killed kernel leaves behind: nothing."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirage_lab import Lab
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def cells() -> list[str]:
+    text = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert text is not None
+    return text[1].split("# --\n")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_cells_of_the_readme_run_as_printed(require: Callable[[str], str], capsys: pytest.CaptureFixture[str]) -> None:
+    require("curl")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from IPython.core.interactiveshell import InteractiveShell
+
+        shell: Any = InteractiveShell()
+    hooks = (Lab.places, Lab.reporter, Lab.progress)
+    shown: list[str] = []
+    try:
+        for cell in cells():
+            capsys.readouterr()
+            result = shell.run_cell(cell)
+            assert result.success, (cell, result.error_in_exec)
+            shown.append(repr(result.result) if result.result is not None else capsys.readouterr().out)
+    finally:
+        Lab.places, Lab.reporter, Lab.progress = staticmethod(hooks[0]), hooks[1], hooks[2]
+        if "lab" in shell.user_ns:
+            shell.user_ns["lab"].close()
+        shell.history_manager.end_session()
+    told = "\n".join(shown)
+    assert "web needs 2 devices: console (CONSOLE), stack (STACKV4). In MirageOS: CONSOLE -> STACKV4 -> JOB" in told
+    assert "t = 0 -> 1.000 s · 2 frames · web: listening on port 80 · next: lab.forward(vm, 80)" in told
+    assert "connections wait until lab.run(...), lab.play() or %host" in told
+    assert shown[-2] == "hello\n"
+
+
+PROGRAM = """
+import sys, time
+from mirage_lab import Lab
+lab = Lab.demo("web", seed=1)
+site = lab.forward("web", 80, host_port=int(sys.argv[1]) or None)
+lab.play()
+print(site.host_port, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_kernel_that_was_killed_leaves_no_port_behind(require: Callable[[str], str]) -> None:
+    curl, port = require("curl"), "0"
+    for _ in range(2):
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM, port], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        try:
+            assert process.stdout is not None
+            port = process.stdout.readline().strip()
+            answer = subprocess.run([curl, "-sS", "--max-time", "20", f"http://127.0.0.1:{port}/"], capture_output=True, check=True)
+            assert answer.stdout == b"hello\n"
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.communicate(timeout=20)

@@ -28,10 +28,29 @@ def load(ipython: Any) -> None:
     _pictures(ipython)
 
 
+PICTURED = (
+    ("mirage_lab.signatures.functor", "Unikernel"),
+    ("mirage_lab.tool.configuring", "Plan"),
+    ("mirage_lab.lab.handles", "Vm"),
+    ("mirage_lab.lab.lab", "Lab"),
+)
+
+
 def _pictures(ipython: Any) -> None:
-    """A unikernel knows no picture itself (its room lies below the drawing): give it one."""
-    formatters = ipython.display_formatter.formatters
-    formatters["image/svg+xml"].for_type_by_name("mirage_lab.signatures.functor", "Unikernel", _unikernel_svg)
+    """Show these as words and then a picture, two outputs: a front end shows only one format of each."""
+    for module, name in PICTURED:
+        ipython.display_formatter.ipython_display_formatter.for_type_by_name(module, name, _show)
+
+
+def _show(thing: Any) -> None:
+    from IPython.display import publish_display_data
+
+    words = repr(thing)
+    publish_display_data({"text/plain": words})
+    draw = getattr(thing, "_repr_svg_", None)
+    picture = draw() if draw is not None else _unikernel_svg(thing)
+    if picture:
+        publish_display_data({"image/svg+xml": picture, "text/plain": f"picture: {words.splitlines()[0]}"})
 
 
 def _unikernel_svg(unikernel: Any) -> str:

@@ -251,13 +251,21 @@ class Events(list[Event]):
     """Events, one line each; the first and last are shown when there are many."""
 
     SHOWN = 40
+    LAST = 10
 
     def __repr__(self) -> str:
         if len(self) <= self.SHOWN:
             return "\n".join(map(repr, self)) or "no such events"
-        head, tail = self[: self.SHOWN - 10], self[-10:]
+        head, tail = self[: self.SHOWN - self.LAST], self[-self.LAST :]
         left = len(self) - len(head) - len(tail)
         return "\n".join([*map(repr, head), f"   ... {left} more: iterate, or ask for fewer kinds ...", *map(repr, tail)])
+
+
+class Causes(Events):
+    """What led to something, nearest first; the far end of a long chain is the beginning of the world."""
+
+    SHOWN = 10
+    LAST = 1
 
 
 class Domains(list[Vm]):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mirage_lab.lab.handles import Events
+from mirage_lab.lab.handles import Causes
 from mirage_lab.lab.said import LabError, Said
 from mirage_lab.tcpip.dissect import Packet, dissect
 from mirage_lab.tracing.capture import Capture, Frame
@@ -53,9 +53,9 @@ class Trace:
         """Return frame `n` taken apart, layer by layer."""
         return dissect(self[n].data)
 
-    def causes(self, n: int) -> Events:
+    def causes(self, n: int) -> Causes:
         """Return what led to frame `n`, nearest first, back to the hypercall that sent it and beyond."""
-        return Events(self._lab.machine.world.recorder.causes(self[n].cause))
+        return Causes(self._lab.machine.world.recorder.causes(self[n].cause))
 
     def save(self, path: str | Path) -> Said:
         """Write the frames as pcapng (or, by the name's ending, .pcap) for Wireshark and tshark."""

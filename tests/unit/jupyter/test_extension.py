@@ -127,7 +127,10 @@ def test_a_crash_is_printed_by_the_cell_that_drives_with_cell_and_line(cell: Any
     assert said.startswith("broken: ZeroDivisionError: division by zero (cell ") and "line 3, in broken: 1 / 0)" in said
 
 
-def test_a_unikernel_has_a_picture(shell: Any) -> None:
-    shell.run_cell("from mirage_lab.skeleton import web")
-    data, _ = shell.display_formatter.format(shell.user_ns["web"])
-    assert data["image/svg+xml"].startswith("<svg") and "web needs 2 devices" in data["text/plain"]
+def test_a_unikernel_shows_words_and_a_picture(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[dict[str, str]] = []
+    monkeypatch.setattr("IPython.display.publish_display_data", published.append)
+    shell.run_cell("from mirage_lab.skeleton import web\nweb")
+    words, picture = published
+    assert words == {"text/plain": "web needs 2 devices: console (CONSOLE), stack (STACKV4). In MirageOS: CONSOLE -> STACKV4 -> JOB"}
+    assert picture["image/svg+xml"].startswith("<svg")

@@ -29,6 +29,7 @@ __all__ = ["DomainInfo", "Toolstack", "ToolstackError", "VifConfig"]
 DOM0_MIB: Final = 16
 STAGING: Final = Pfn(256)
 LARGEST_MIB: Final = 4_096
+LONGEST_NAME: Final = 64
 Boot = Callable[[RunQueue, DomainGate, Any, Pfn], None]
 
 
@@ -95,13 +96,18 @@ class Toolstack:
     ) -> Domid:
         """Build a domain and leave it paused (`xl create -p`); return its domid.  Raises ToolstackError."""
         name = name or image.name
-        if any(info.name == name for info in self.list()):
+        if not name.isprintable() or "/" in name or len(name) > LONGEST_NAME:
+            raise ToolstackError(f"{name[:LONGEST_NAME]!r}: a name is 1 to {LONGEST_NAME} printable characters without /")
+        if any(domain.name == name for domain in self.hypervisor.domains.values()):
             raise ToolstackError(f"a domain called {name} exists already: destroy it first, or give another name")
         if image.kind != "python":
             raise ToolstackError(f"{name}: an image of kind {image.kind} needs a CPU; this machine boots kind python")
         mib = image.memory_mib if memory_mib is None else memory_mib
         if not 4 <= mib <= LARGEST_MIB:
             raise ToolstackError(f"{name}: {mib} MiB of memory; 4 to {LARGEST_MIB} are possible")
+        for handle, config in enumerate(vif):
+            if not hasattr(config.segment, "attach"):
+                raise ToolstackError(f"vif {handle} of {name} is not plugged in: its segment is {config.segment!r}; VifConfig(segment=lan)")
         xen = self.hypervisor
         domain = xen.create_domain(name, mib << 8)
         vm = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))

@@ -41,6 +41,7 @@ class Domain:
         "blocked",
         "causes",
         "created",
+        "delivering",
         "domid",
         "events_sent",
         "gate",
@@ -49,6 +50,8 @@ class Domain:
         "memory",
         "name",
         "paused",
+        "poll_timer",
+        "polling",
         "ports",
         "queue",
         "reason",
@@ -67,6 +70,9 @@ class Domain:
         self.created = queue.now
         self.paused = True
         self.blocked = False
+        self.polling: frozenset[int] | None = None
+        self.poll_timer: Timer | None = None
+        self.delivering = False
         self.reason: int | None = None
         self.shared = memoryview(bytearray(PAGE_SIZE))
         self.shared_words = self.shared.cast("Q")
@@ -115,18 +121,41 @@ class Domain:
     # upcalls -----------------------------------------------------------------------------------------------------
 
     def raise_upcall(self) -> None:
-        """Set evtchn_upcall_pending and, unless it was set or is masked, run the event callback on the vCPU."""
-        shared = self.shared
-        self.blocked = False
-        if shared[shared_info.UPCALL_PENDING]:
-            return
-        shared[shared_info.UPCALL_PENDING] = 1
-        if not shared[shared_info.UPCALL_MASK] and self.upcall is not None:
-            self.queue.post(self._deliver)
+        """Set evtchn_upcall_pending and, unless upcalls are masked, run the event callback on the vCPU."""
+        self.shared[shared_info.UPCALL_PENDING] = 1
+        self.wake()
+        if not self.shared[shared_info.UPCALL_MASK]:
+            self.deliver()
 
-    def _deliver(self) -> None:
-        self.upcalls += 1
+    def wake(self) -> None:
+        """Neither blocked nor polling any more."""
         self.blocked = False
+        if self.polling is not None:
+            self.polling = None
+            if self.poll_timer is not None:
+                self.poll_timer.cancel()
+                self.poll_timer = None
+
+    def block(self) -> None:
+        """Let upcalls through and wait, unless one is due already (vcpu_block_enable_events)."""
+        shared = self.shared
+        self.wake()
+        shared[shared_info.UPCALL_MASK] = 0
+        if shared[shared_info.UPCALL_PENDING]:
+            self.deliver()
+        else:
+            self.blocked = True
+
+    def deliver(self) -> None:
+        """Have the event callback run as the vCPU's next step; once, however often this is called before it ran."""
+        if self.upcall is not None and not self.delivering:
+            self.delivering = True
+            self.queue.post(self._upcall_runs)
+
+    def _upcall_runs(self) -> None:
+        self.delivering = False
+        self.upcalls += 1
+        self.wake()
         queue = self.queue
         kind = queue.kind("evtchn.upcall")
         if kind.on:
@@ -155,7 +184,7 @@ class DomainGate:
         """Name the event callback."""
         self._domain.upcall = upcall
         if self._domain.shared[shared_info.UPCALL_PENDING]:
-            self._domain.queue.post(self._domain._deliver)
+            self._domain.deliver()
 
     def take_cause(self, port: int) -> int:
         """Return, once, the id of the event that made `port` pending."""

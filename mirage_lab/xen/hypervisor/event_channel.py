@@ -41,10 +41,11 @@ class Channel:
 class Ports:
     """The ports of one domain; port 0 is never used."""
 
-    __slots__ = ("_channels", "virqs")
+    __slots__ = ("_channels", "_lowest", "virqs")
 
     def __init__(self) -> None:
         self._channels: dict[int, Channel] = {}
+        self._lowest = 1
         self.virqs: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -60,10 +61,10 @@ class Ports:
 
     def allocate(self, channel: Channel) -> int:
         """Give a channel the lowest free port; -ENOSPC when there is none."""
-        channels = self._channels
-        port = len(channels) + 1
-        if port in channels or (port - 1 not in channels and port > 1):
-            port = next((free for free in range(1, NR_PORTS) if free not in channels), NR_PORTS)
+        channels, port = self._channels, self._lowest
+        while port in channels:
+            port += 1
+        self._lowest = port
         if port >= NR_PORTS:
             return -ENOSPC
         channels[port] = channel
@@ -72,6 +73,7 @@ class Ports:
     def free(self, port: int) -> None:
         """Forget the channel at `port`."""
         del self._channels[port]
+        self._lowest = min(self._lowest, port)
 
     def pending(self, words: memoryview) -> list[int]:
         """Return the ports that are pending and not masked."""
@@ -92,6 +94,8 @@ def set_pending(domain: Domain, port: int, cause: int) -> None:
         return
     words[PENDING_WORD + word] |= bit
     domain.causes[port] = cause
+    if domain.polling is not None and port in domain.polling:
+        domain.wake()
     if not words[MASK_WORD + word] & bit:
         words[SEL_WORD] |= 1 << word
         domain.raise_upcall()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["HANDLERS", "MAX_FRAMES", "GrantTable", "Mapping"]
 
 MAX_FRAMES: Final = 32
+MAX_MAPTRACK: Final = 131_072
+"""Grants a domain may have mapped at once: 256 frames of maptrack entries."""
 _TYPE = abi.GTF_TYPE_MASK
 _PERMIT = abi.GTF_PERMIT_ACCESS
 
@@ -111,6 +113,8 @@ def _map_one(xen: Hypervisor, domain: Domain, address: int, flags: int, ref: int
         return abi.GNTST_GENERAL_ERROR, 0
     if not domain.memory.free_at(address):
         return abi.GNTST_BAD_VIRT_ADDR, 0
+    if len(domain.grants.handles) >= MAX_MAPTRACK:
+        return abi.GNTST_NO_DEVICE_SPACE, 0
     readonly = bool(flags & abi.GNTMAP_READONLY)
     page = _granted(owner, ref, domain.domid, not readonly)
     if isinstance(page, int):

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from mirage_lab.signatures.units import Ns
 from mirage_lab.xen.abi import event_channel, grant_table, memory, sched, vcpu, version
-from mirage_lab.xen.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, ETIME
+from mirage_lab.xen.abi.errno import EFAULT, EINVAL, EPERM, ESRCH
 from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.xen import (
     CONSOLE_IO,
@@ -27,21 +26,23 @@ from mirage_lab.xen.abi.xen import (
     SET_TIMER_OP,
     UPDATE_VA_MAPPING,
     VCPU_OP,
-    VIRQ_TIMER,
     XEN_VERSION,
 )
 from mirage_lab.xen.hypervisor import event_channel as channels
 from mirage_lab.xen.hypervisor import grant_table as grants
+from mirage_lab.xen.hypervisor import sched as scheduling
 
 if TYPE_CHECKING:
     from mirage_lab.xen.hypervisor.domain import Domain
     from mirage_lab.xen.hypervisor.hypervisor import Hypervisor
 
-__all__ = ["HYPERCALLS", "Handler", "arguments", "name_of"]
+__all__ = ["ANY", "HYPERCALLS", "UNKNOWN", "Handler", "arguments", "name_of"]
 
 Handler = Callable[["Hypervisor", "Domain", Arg, int], int]
 ANY: Final = -1
 """In the table: every operation of a hypercall that has none of its own."""
+UNKNOWN: Final = (-1, -1)
+"""Where calls that do not exist are counted together: their numbers are the guest's to choose."""
 LINE: Final = 1_024
 
 
@@ -54,69 +55,6 @@ def _console_write(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int
 
 def _console_read(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     return 0
-
-
-def _yield(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
-    return 0
-
-
-def _block(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
-    domain.blocked = True
-    return 0
-
-
-def _shutdown(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
-    reason = sched.SHUTDOWN_ARG.unpack_from(arg)[0]
-    if reason not in sched.REASON_NAMES:
-        return -EINVAL
-    xen.shutdown(domain, reason)
-    return 0
-
-
-def _poll(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
-    ports, nr_ports, _ = sched.POLL_ARG.unpack_from(arg)
-    if nr_ports > sched.POLL_MAX_PORTS:
-        return -EINVAL
-    where = domain.memory.range(ports, 4 * nr_ports)
-    if where is None:
-        return -EFAULT
-    if any(domain.ports.get(int.from_bytes(where[4 * i : 4 * i + 4], "little")) is None for i in range(nr_ports)):
-        return -EINVAL
-    domain.blocked = True
-    return 0
-
-
-def _set_timer(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
-    """set_timer_op(deadline): VIRQ_TIMER at an absolute system time, ns; 0 stops it."""
-    deadline = int.from_bytes(arg[:8], "little")
-    if domain.timer is not None:
-        domain.timer.cancel()
-        domain.timer = None
-    if deadline:
-        domain.timer = xen.world.call_at(Ns(domain.created + deadline), _ring, xen, domain)
-    return 0
-
-
-def _ring(xen: Hypervisor, domain: Domain) -> None:
-    domain.timer = None
-    port = domain.ports.virqs.get(VIRQ_TIMER)
-    if port is not None:
-        channels.set_pending(domain, port, xen.world.cause)
-
-
-def _singleshot(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
-    deadline, flags = vcpu.SINGLESHOT_ARG.unpack_from(arg)
-    if flags & vcpu.SSHOTTMR_FUTURE and domain.created + deadline <= xen.world.now:
-        return -ETIME
-    return _set_timer(xen, domain, arg, count)
-
-
-def _stop_singleshot(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
-    return _set_timer(xen, domain, bytearray(8), count)
-
-
-def _is_up(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
-    return 1 if count == 0 else -ESRCH
 
 
 def _reservation(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
@@ -177,7 +115,7 @@ def _pagesize(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
 HYPERCALLS: Final[dict[int, dict[int, Handler]]] = {
     MEMORY_OP: {memory.CURRENT_RESERVATION: _reservation, memory.MAXIMUM_RESERVATION: _reservation},
     UPDATE_VA_MAPPING: {ANY: _update_va_mapping},
-    SET_TIMER_OP: {ANY: _set_timer},
+    SET_TIMER_OP: {ANY: scheduling.set_timer},
     XEN_VERSION: {
         version.VERSION: _version,
         version.EXTRAVERSION: _extraversion,
@@ -187,8 +125,8 @@ HYPERCALLS: Final[dict[int, dict[int, Handler]]] = {
     },
     CONSOLE_IO: {CONSOLEIO_WRITE: _console_write, CONSOLEIO_READ: _console_read},
     GRANT_TABLE_OP: dict(grants.HANDLERS),
-    VCPU_OP: {vcpu.IS_UP: _is_up, vcpu.SET_SINGLESHOT_TIMER: _singleshot, vcpu.STOP_SINGLESHOT_TIMER: _stop_singleshot},
-    SCHED_OP: {sched.YIELD: _yield, sched.BLOCK: _block, sched.SHUTDOWN: _shutdown, sched.POLL: _poll},
+    VCPU_OP: dict(scheduling.VCPU_HANDLERS),
+    SCHED_OP: dict(scheduling.HANDLERS),
     EVENT_CHANNEL_OP: dict(channels.HANDLERS),
 }
 
@@ -205,6 +143,8 @@ _OPS: Final[dict[int, dict[int, str]]] = {
 
 def name_of(nr: int, op: int) -> str:
     """Return `event_channel_op.send`."""
+    if (nr, op) == UNKNOWN:
+        return "unknown"
     name = HYPERCALL_NAMES.get(nr, f"hypercall {nr}")
     ops = _OPS.get(nr)
     return f"{name}.{ops.get(op, op)}" if ops is not None else name

@@ -14,7 +14,7 @@ from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.xen import DOMID_FIRST_RESERVED, Domid, Mfn
 from mirage_lab.xen.hypervisor import event_channel, grant_table
 from mirage_lab.xen.hypervisor.domain import Domain
-from mirage_lab.xen.hypervisor.hypercalls import ANY, HYPERCALLS, arguments, name_of
+from mirage_lab.xen.hypervisor.hypercalls import ANY, HYPERCALLS, UNKNOWN, arguments, name_of
 from mirage_lab.xen.hypervisor.memory import DomainMemory
 
 __all__ = ["Hypervisor"]
@@ -119,6 +119,7 @@ class Hypervisor:
         if domain.timer is not None:
             domain.timer.cancel()
             domain.timer = None
+        domain.wake()
         domain.queue.close()
 
     def _tell(self, kind: str, domain: Domain, **fields: object) -> None:
@@ -155,14 +156,14 @@ class Hypervisor:
         """Charge, note and carry out a hypercall."""
         world = self.world
         domain.queue.charge(costs.HYPERCALL)
-        key = (nr, op)
+        ops = HYPERCALLS.get(nr, {})
+        handler = ops.get(op) or ops.get(ANY)
+        key = UNKNOWN if handler is None else (nr, op if op in ops else ANY)
         domain.hypercalls[key] = domain.hypercalls.get(key, 0) + 1
         fields, before = None, world.cause
         if self.k_hypercall.on:
             fields = {"name": name_of(nr, op), "op": op, "args": arguments(nr, op, arg, count), "ret": 0}
             world.cause = self.k_hypercall.emit(world.now, domain.name, world.cause, fields)
-        ops = HYPERCALLS.get(nr)
-        handler = ops.get(op) or ops.get(ANY) if ops is not None else None
         if handler is None:
             ret = -ENOSYS
         elif arg is not None and count < 0:

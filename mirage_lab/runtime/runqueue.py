@@ -158,6 +158,7 @@ class RunQueue:
             self._schedule()
 
     def _guarded(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Run a step of a guest: whatever it raises is the guest's own crash, never the world's."""
         watchdog = self.world.watchdog
         try:
             watchdog.begin()
@@ -165,10 +166,16 @@ class RunQueue:
                 fn(*args)
             finally:
                 watchdog.end()
-        except GuestSpinning as error:
-            self.world.reproducible = False
+        except BaseException as error:
+            if isinstance(error, GuestSpinning):
+                self.world.reproducible = False
             task = getattr(fn, "__self__", None)
-            self.on_crash(task if isinstance(task, Task) else Task(self, _nothing(), "handler"), error)
+            self.on_crash(task if isinstance(task, Task) else self._handler_as_task(), error)
+
+    def _handler_as_task(self) -> Task[Any]:
+        coro = _nothing()
+        coro.close()
+        return Task(self, coro, "handler")
 
     def report_crash(self, task: Task[Any], error: BaseException) -> None:
         """Record an uncaught error of a task nobody joins, and tell the person."""

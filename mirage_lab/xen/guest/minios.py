@@ -9,12 +9,12 @@ the person sees it.  When nothing is left to do the vCPU blocks.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from mirage_lab.runtime import RunQueue
 from mirage_lab.runtime.tasks import Task
 from mirage_lab.runtime.watchdog import GuestSpinning
-from mirage_lab.signatures.errors import DeviceError
+from mirage_lab.signatures.errors import DeviceError, MirageError
 from mirage_lab.xen.abi import sched
 from mirage_lab.xen.abi.evtchn import Events
 from mirage_lab.xen.abi.gate import Gate
@@ -31,6 +31,7 @@ from mirage_lab.xen.guest.xenstore import Xs, XsError
 __all__ = ["MiniOS", "boot"]
 
 Entry = Callable[["MiniOS"], Awaitable[Any]]
+LONGEST_PRINTK: Final = 1_000
 
 
 class MiniOS:
@@ -83,9 +84,9 @@ def boot(queue: RunQueue, gate: Gate, entry: Entry, start: Pfn) -> None:
     kernel: list[MiniOS] = []
 
     def crashed(task: Task[Any], error: BaseException) -> None:
-        text = queue.explain(error)
+        text = f"Top level exception: {queue.explain(error)}"
         if kernel and not isinstance(error, GuestSpinning):
-            kernel[0].console.log(f"Top level exception: {text}")
+            _print_last(kernel[0], text)
         queue.report_crash(task, error)
         gate.call(SCHED_OP, sched.SHUTDOWN, bytearray(sched.SHUTDOWN_ARG.pack(sched.SHUTDOWN_CRASH)))
 
@@ -98,6 +99,17 @@ def boot(queue: RunQueue, gate: Gate, entry: Entry, start: Pfn) -> None:
     queue.on_crash = crashed
     queue.on_idle = lambda: _block(gate)
     queue.post(lambda: queue.spawn(start_kernel(), "start_kernel"))
+
+
+def _print_last(kernel: MiniOS, text: str) -> None:
+    """Print what ends the kernel, on its console and, as printk does, on the hypervisor's: the first may be full or broken."""
+    line = text.encode("utf-8", "backslashreplace")[:LONGEST_PRINTK]
+    kernel.gate.call(CONSOLE_IO, CONSOLEIO_WRITE, bytearray(line), len(line))
+    try:
+        kernel.console.log(text)
+    except (MirageError, ValueError) as error:
+        line = f"console: {error}".encode()[:LONGEST_PRINTK]
+        kernel.gate.call(CONSOLE_IO, CONSOLEIO_WRITE, bytearray(line), len(line))
 
 
 def _block(gate: Gate) -> None:

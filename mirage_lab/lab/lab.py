@@ -166,14 +166,23 @@ class Lab:
         told = ", ".join(f"{key} {was} -> {now}" for key, (was, now) in changed.items()) or "nothing changed"
         return Said(f"{name} at t = {show(self.now)}: {told}")
 
-    def capture(self, lan: Lan | str, *, name: str | None = None, limit_bytes: int = LIMIT_BYTES) -> Trace:
-        """Return the capture of all frames that enter `lan`, begun now if it was not running."""
-        lan_name = lan if isinstance(lan, str) else lan.name
-        if lan_name not in self.machine.lans:
-            raise LabError(f"there is no lan {lan_name}: lab.lan({lan_name!r}) makes it")
-        name = name or lan_name
+    def capture(self, where: Lan | Vm | str, *, name: str | None = None, limit_bytes: int = LIMIT_BYTES) -> Trace:
+        """Return the capture at a place, begun now if it was not running.
+
+        A lan: every frame that enters it, lost later or not.  A domain: what it sends and what reaches it, on its first lan.
+        """
+        if isinstance(where, Vm):
+            lans = self.machine.plugged.get(where.name, ())
+            if not lans:
+                raise LabError(f"{where.name} is on no lan: there is nothing to capture")
+            lan, port = lans[0], where.name
+        else:
+            lan, port = where if isinstance(where, str) else where.name, None
+        if lan not in self.machine.lans:
+            raise LabError(f"there is no lan {lan}: lab.lan({lan!r}) makes it")
+        name = name or port or lan
         if name not in self.machine.captures:
-            self.command("capture", lan=lan_name, name=name, limit_bytes=limit_bytes)
+            self.command("capture", lan=lan, name=name, limit_bytes=limit_bytes, port=port)
         return Trace(self, name)
 
     def create(

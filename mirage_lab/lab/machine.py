@@ -109,10 +109,13 @@ class Machine:
     def _lan_set(self, name: str, **faults: Any) -> dict[str, Any]:
         return dict(self.lans[name].set(**faults))
 
-    def _capture(self, lan: str, name: str, limit_bytes: int) -> Capture:
+    def _capture(self, lan: str, name: str, limit_bytes: int, port: str | None = None) -> Capture:
         capture = Capture(name, limit_bytes=limit_bytes)
         self.captures[name] = capture
-        self.lans[lan].captures.append(capture)
+        if port is None:
+            self.lans[lan].captures.append(capture)
+        else:
+            self.lans[lan].tap(port, capture)
         return capture
 
     def _create(self, image: Image, name: str, vif: tuple[str, ...], memory_mib: int | None, profile: str) -> int:

@@ -73,7 +73,8 @@ def _line(entry: Entry, images: dict[int, str]) -> str:
         case "lan.set":
             return f"lab.set_lan({name!r}, {_keywords(args)})"
         case "capture":
-            return f"lab.capture({args['lan']!r}, name={name!r})"
+            where = f"lab.vm({args['port']!r})" if args.get("port") else repr(args["lan"])
+            return f"lab.capture({where}, name={name!r})"
         case "create":
             lans = ", ".join(f"lab.lan({lan!r})" for lan in args["vif"])
             return f"lab.create({images[id(args['image'])]}, name={name!r}, vif=[{lans}], memory_mib={args['memory_mib']!r}, profile={args['profile']!r})"

@@ -43,7 +43,7 @@ class LanStatistics:
 class Port:
     """Where a station is plugged in: `send(frame)` puts a frame on the lan; what arrives goes to `receive`."""
 
-    __slots__ = ("_segment", "busy_until", "last", "name", "receive", "received", "sent")
+    __slots__ = ("_segment", "busy_until", "captures", "last", "name", "receive", "received", "sent")
 
     def __init__(self, segment: Segment, name: str, receive: Receive) -> None:
         self.name = name
@@ -52,6 +52,7 @@ class Port:
         self.received = 0
         self.busy_until = 0
         self.last = 0
+        self.captures: list[Capture] = []
         self._segment = segment
 
     def send(self, frame: bytes) -> None:
@@ -63,6 +64,8 @@ class Port:
         """Hand a frame to the station; unplugged meanwhile, nothing."""
         if self.receive is not None:
             self.received += 1
+            if self.captures:
+                self._segment.note(self.captures, frame, "lan")
             self.receive(frame)
 
     def __repr__(self) -> str:
@@ -86,6 +89,7 @@ class Segment:
         self.queue: int | None = None
         self._ports: dict[str, Port] = {}
         self._stations: dict[bytes, Port] = {}
+        self._taps: dict[str, list[Capture]] = {}
         self._plain = True
         self._frames = self._bytes = 0
         self._lost: dict[str, int] = {}
@@ -130,7 +134,21 @@ class Segment:
         while unique in self._ports:
             unique, number = f"{name}#{number}", number + 1
         port = self._ports[unique] = Port(self, unique, receive)
+        port.captures = self._taps.setdefault(unique, [])
         return port
+
+    def tap(self, name: str, capture: Capture) -> None:
+        """Capture at one port what it sends and what reaches it, now or when a station of that name is plugged in."""
+        self._taps.setdefault(name, []).append(capture)
+        port = self._ports.get(name)
+        if port is not None:
+            port.captures = self._taps[name]
+
+    def note(self, captures: list[Capture], frame: bytes, where: str) -> None:
+        """Put a frame into captures."""
+        world = self.world
+        for capture in captures:
+            capture.frame(world.now, frame, world.cause, where)
 
     def detach(self, port: Port) -> None:
         """Unplug a station; frames under way to it are lost."""
@@ -157,6 +175,8 @@ class Segment:
         self._frames += 1
         self._bytes += size
         port.sent += 1
+        if port.captures:
+            self.note(port.captures, frame, port.name)
         numbers = [capture.frame(world.now, frame, world.cause, port.name) for capture in self.captures]
         src = frame[6:12]
         stations = self._stations

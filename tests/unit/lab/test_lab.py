@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -453,3 +454,44 @@ def test_a_demo_is_a_running_world_in_one_line() -> None:
         assert repr(lab).splitlines()[0] == "lab: seed 1, t = 1.000 s (2014-07-22 00:00:01 UTC), paused"
     with pytest.raises(LabError, match="there is no demo"):
         Lab.demo("nothing")
+
+
+def test_a_domain_is_a_place_to_capture_too() -> None:
+    with lab_of() as lab:
+        vm = web_in(lab)
+        other = lab.create(web(devices.default_console, stack("10.0.0.3/24")), vif=["br0"], name="other")  # type: ignore[list-item]
+        other.unpause()
+        at_web = lab.capture(vm)
+        lab.run(seconds(1))
+        lab.fetch("10.0.0.2")
+        everything, mine = lab.traces
+        assert mine.name == at_web.name == "web" and 0 < len(mine) < len(everything) + 2
+        assert {frame.port for frame in mine} == {"web", "lan"}
+        lab.fetch("10.0.0.3")
+        assert len(lab.traces[1]) < len(lab.traces[0]) - 8
+        alone = lab.create(hello(devices.default_console))
+        with pytest.raises(LabError, match="nothing to capture"):
+            lab.capture(alone)
+
+
+def test_a_long_run_shows_where_it_is_and_wipes_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mirage_lab.lab import running
+
+    lines: list[str] = []
+    monkeypatch.setattr(running, "PATIENCE", 0)
+    monkeypatch.setattr(Lab, "progress", staticmethod(lines.append))
+    with lab_of() as lab:
+        lab.create(yielder(devices.default_console)).unpause()
+        lab.run(ms(200))
+    assert lines[-1] == "" and "t = " in lines[0] and "the world stays whole" in lines[0]
+
+
+def test_an_interrupt_leaves_the_world_whole() -> None:
+    with lab_of() as lab:
+        lab.create(ticker(devices.default_console, devices.default_time)).unpause()
+        lab.machine.world.call_at(ms(350), signal.raise_signal, signal.SIGINT)
+        lab.create(yielder(devices.default_console)).unpause()
+        said = str(lab.run(seconds(1)))
+        assert said.startswith("stopped at t = 3") and "the world is whole; lab.run(...) continues" in said
+        lab.run(seconds(1))
+        assert len(lab.events("console.line", "ticker")) >= 12

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from mirage_lab.runtime import RunQueue
 from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.xen.abi import grant_table as abi
 from mirage_lab.xen.abi.errno import check
@@ -18,10 +19,15 @@ FRAMES: Final = 4
 
 
 class Gnttab:
-    """The grant table of this domain, mapped; entries are written here as bytes."""
+    """The grant table of this domain, mapped; entries are written here as bytes.
 
-    def __init__(self, gate: Gate, pages: Pages) -> None:
+    Events gnttab.grant (to, ref, pfn, readonly) and gnttab.end (ref); both are recorded only when enabled.
+    """
+
+    def __init__(self, queue: RunQueue, gate: Gate, pages: Pages) -> None:
+        self._queue = queue
         self._gate = gate
+        self._k_grant, self._k_end = queue.kind("gnttab.grant"), queue.kind("gnttab.end")
         self._memory = gate.memory
         scratch = pages.allocate()
         where = int(scratch) << PAGE_SHIFT
@@ -43,6 +49,9 @@ class Gnttab:
         flags = abi.GTF_PERMIT_ACCESS | (abi.GTF_READONLY if readonly else 0)
         abi.ENTRY.pack_into(frame, at, 0, domid, self._memory.mfn(pfn))
         frame[at : at + 2] = flags.to_bytes(2, "little")
+        if self._k_grant.on:
+            world = self._queue.world
+            self._k_grant.emit(world.now, self._queue.name, world.cause, {"to": domid, "ref": ref, "pfn": pfn, "readonly": readonly})
         return ref
 
     def _reference(self) -> Gref:
@@ -61,4 +70,7 @@ class Gnttab:
             return False
         frame[at : at + 8] = bytes(8)
         self._free.append(ref)
+        if self._k_end.on:
+            world = self._queue.world
+            self._k_end.emit(world.now, self._queue.name, world.cause, {"ref": ref})
         return True

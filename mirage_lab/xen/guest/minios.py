@@ -51,7 +51,7 @@ class MiniOS:
         self.events = Events(queue, gate, shared)
         shared[UPCALL_MASK] = 0
         gate.call(XEN_VERSION, GET_FEATURES, bytearray(FEATURES_ARG.pack(0, 0)))
-        self.gnttab = Gnttab(gate, self.pages)
+        self.gnttab = Gnttab(queue, gate, self.pages)
         base = gate.memory.mfn(Pfn(0))
         self.console = Console(self.events, gate.memory.page(Pfn(info.console_mfn - base)), info.console_evtchn)
         self.xs = Xs(self.events, gate.memory.page(Pfn(info.store_mfn - base)), info.store_evtchn)

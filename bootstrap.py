@@ -80,6 +80,8 @@ def lab(options: argparse.Namespace) -> int:
     setup(options.source)
     tour = HERE / "notebooks" / "00-tour.ipynb"
     words = ["-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *(["--no-browser"] if options.no_open else [])]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        words.append("--allow-root")  # a container, where root is the only user
     if options.dry_run:
         return run(python(), "-m", "jupyterlab", "--version")
     return run(python(), *words, str(tour) if tour.exists() else str(HERE))

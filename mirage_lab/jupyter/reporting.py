@@ -6,7 +6,9 @@ import os
 import sys
 from typing import Any
 
-from mirage_lab.runtime.places import Report
+from mirage_lab.jupyter.places import cell_place
+from mirage_lab.runtime.places import Report, person_frames
+from mirage_lab.signatures.errors import MirageError
 
 __all__ = ["Reporting"]
 
@@ -25,6 +27,7 @@ class Reporting:
         if os.environ.get("MIRAGE_LAB_PROGRESS", "on") != "off":
             lab_class.progress = staticmethod(self.progress)
         self._ipython.events.register("post_run_cell", self._after_cell)
+        self._ipython.set_custom_exc((MirageError,), self._mistake)
 
     def show(self, reports: list[Report]) -> None:
         """Print messages, a line each."""
@@ -35,6 +38,15 @@ class Reporting:
         """Show where a long run is; "" wipes the line."""
         sys.stderr.write(f"\r\x1b[K{line}")
         sys.stderr.flush()
+
+    def _mistake(self, shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None) -> list[str]:
+        """Show a mistake the lab has explained: the message, and the person's own lines that led to it."""
+        place = cell_place(shell)
+        lines = [f"{kind.__name__}: {error}"]
+        for frame in person_frames(error.with_traceback(trace)):
+            lines.append(f"  {place(frame.filename, frame.lineno or 0)}: {(frame.line or '').strip()}")
+        shell._showtraceback(kind, error, lines)
+        return lines
 
     def _after_cell(self, *ignored: Any) -> None:
         """What happened while a lab was playing."""

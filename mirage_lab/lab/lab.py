@@ -115,6 +115,8 @@ class Lab:
     def badge(self) -> str:
         """Whether this can be had again: from the seed alone, from seed and journal, or not."""
         world = self.machine.world
+        if world.journal.full:
+            return "not replayable: more host input came in than the journal keeps"
         if not world.reproducible:
             return "not reproducible: a guest was stopped by the watchdog"
         if world.journal.outside:
@@ -383,6 +385,8 @@ class Lab:
 
     def _rebuild(self, entries: list[Entry], t: Ns, event: int | None = None) -> None:
         self.pause()
+        if self.machine.world.journal.full:
+            raise LabError(f"{self.name}: more host input came in than the journal keeps, so this world cannot be built again: Lab(seed=...) makes a new one")
         with self.lock:
             machine = Machine.replayed(self.seed, entries, type(self).places)
             if event is not None:

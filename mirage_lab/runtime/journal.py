@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from mirage_lab.signatures.errors import MirageError
 from mirage_lab.signatures.units import Ns
 
 __all__ = ["Entry", "Journal", "ReplayDiverged"]
+
+LIMIT_BYTES: Final = 256 << 20
+ENTRY_BYTES: Final = 200
 
 
 class ReplayDiverged(MirageError):
@@ -43,12 +46,26 @@ def _short(value: object) -> str:
 
 
 class Journal:
-    """Entries in the order they were applied."""
+    """Entries in the order they were applied.
 
-    __slots__ = ("entries",)
+    Host input is bounded, in bytes and entries: beyond that it is no longer kept, `full` is True, and the world cannot be
+    made again.
+    """
+
+    __slots__ = ("_bytes", "entries", "full")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.full = False
+        self._bytes = 0
+
+    def note_outside(self, entry: Entry) -> None:
+        """Keep host input, as long as there is room."""
+        self._bytes += ENTRY_BYTES + sum(len(value) for value in entry.args.values() if isinstance(value, (bytes, bytearray)))
+        if self._bytes > LIMIT_BYTES:
+            self.full = True
+        if not self.full:
+            self.entries.append(entry)
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -216,7 +216,7 @@ class World:
     def _apply_submitted(self) -> None:
         waiting, self._submitted = self._submitted, []
         for name, args in waiting:
-            self.journal.entries.append(Entry(self.events, self.now, name, args, outside=True))
+            self.journal.note_outside(Entry(self.events, self.now, name, args, outside=True))
             self._handlers[name](**args)
 
     def replay(self, entries: Iterable[Entry]) -> None:

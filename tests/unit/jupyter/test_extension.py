@@ -134,3 +134,10 @@ def test_a_unikernel_shows_words_and_a_picture(shell: Any, monkeypatch: pytest.M
     words, picture = published
     assert words == {"text/plain": "web needs 2 devices: console (CONSOLE), stack (STACKV4). In MirageOS: CONSOLE -> STACKV4 -> JOB"}
     assert picture["image/svg+xml"].startswith("<svg")
+
+
+def test_a_mistake_is_the_message_and_the_persons_line(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    shell.run_cell("from mirage_lab.skeleton import web\n\nweb(devices.netif('0'))", store_history=True)
+    said = capsys.readouterr().out
+    assert "DeviceTypeError: web: the hole console wants CONSOLE, and netif is NETWORK; what fits: devices.default_console" in said
+    assert "line 3: web(devices.netif('0'))" in said and "functor.py" not in said and "Traceback" not in said

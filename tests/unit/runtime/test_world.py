@@ -138,6 +138,16 @@ def test_a_replay_that_cannot_reach_its_event_says_so() -> None:
         other.replay(world.journal.entries)
 
 
+def test_host_input_is_kept_as_long_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mirage_lab.runtime.journal.LIMIT_BYTES", 10_000)
+    world, taken = World(1), []
+    world.on_command("bytes", lambda data: taken.append(data))
+    for _ in range(50):
+        world.submit("bytes", data=bytes(1_000))
+        world.advance(Ns(world.now + 1_000_000))
+    assert len(taken) == 50 and world.journal.full and len(world.journal) == 8
+
+
 def test_a_refused_command_leaves_no_entry() -> None:
     world = World()
 

@@ -42,9 +42,9 @@ class Reporting:
     def _mistake(self, shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None) -> list[str]:
         """Show a mistake the lab has explained: the message, and the person's own lines that led to it."""
         place = cell_place(shell)
-        lines = [f"{kind.__name__}: {error}"]
-        for frame in person_frames(error.with_traceback(trace)):
-            lines.append(f"  {place(frame.filename, frame.lineno or 0)}: {(frame.line or '').strip()}")
+        frames = [frame for frame in person_frames(error.with_traceback(trace)) if "site-packages" not in frame.filename]
+        told = [f"  {place(frame.filename, frame.lineno or 0)}: {(frame.line or '').strip()}" for frame in frames]
+        lines = [f"{kind.__name__}: {error}", *told]
         shell._showtraceback(kind, error, lines)
         return lines
 

@@ -181,7 +181,7 @@ def test_quotas_hold() -> None:
 
 def test_a_ring_whose_index_lies_ends_that_connection_only() -> None:
     ring = Ring()
-    wire._INDEX.pack_into(ring.page, wire.REQ_CONS + 4, 5_000)
+    ring.page[wire.REQ_CONS + 4 : wire.REQ_CONS + 8] = (5_000).to_bytes(4, "little")
     ring.daemon.kick(Domid(GUEST))
     assert ring.daemon._connections[GUEST].error
     ring.daemon.store.write("/still", b"alive")

@@ -6,8 +6,11 @@
 Indices run free and wrap at 2^32; index & (size - 1) is the place.  The writer of a ring moves prod, its reader cons.
 """
 
-import struct
 from typing import Final
+
+from mirage_lab.xen.abi.io.bytering import ByteRing, RingError
+
+__all__ = ["IN_SIZE", "OUT_SIZE", "RingError", "read", "write"]
 
 IN: Final = 0
 IN_SIZE: Final = 1024
@@ -19,44 +22,15 @@ OUT_CONS: Final = 3080
 OUT_PROD: Final = 3084
 SIZE: Final = 3092
 
-_INDEX: Final = struct.Struct("<I")
-_PAIR: Final = struct.Struct("<II")
-
-
-class RingError(ValueError):
-    """The other side moved an index where it may not be."""
+_OUT: Final = ByteRing("console", OUT, OUT_SIZE, OUT_CONS)
+_IN: Final = ByteRing("console", IN, IN_SIZE, IN_CONS)
 
 
 def write(page: memoryview, data: bytes | memoryview, *, out: bool) -> int:
-    """Put as much of `data` as fits into the out (or in) ring; return how many bytes.
-
-    Raises RingError when the indices are more than the ring apart.
-    """
-    start, size, at = (OUT, OUT_SIZE, OUT_CONS) if out else (IN, IN_SIZE, IN_CONS)
-    cons, prod = _PAIR.unpack_from(page, at)
-    used = (prod - cons) & 0xFFFFFFFF
-    if used > size:
-        raise RingError(f"console ring: prod {prod} is {used} past cons {cons}, the ring holds {size}")
-    length = int(min(len(data), size - used))
-    if not length:
-        return 0
-    place = prod & (size - 1)
-    first = min(length, size - place)
-    page[start + place : start + place + first] = data[:first]
-    page[start : start + length - first] = data[first:length]
-    _INDEX.pack_into(page, at + 4, (prod + length) & 0xFFFFFFFF)
-    return length
+    """Put as much of `data` as fits into the out (or in) ring; return how many bytes.  Raises RingError."""
+    return (_OUT if out else _IN).write(page, data)
 
 
 def read(page: memoryview, *, out: bool) -> bytes:
-    """Take all bytes of the out (or in) ring.  Raises RingError as `write` does."""
-    start, size, at = (OUT, OUT_SIZE, OUT_CONS) if out else (IN, IN_SIZE, IN_CONS)
-    cons, prod = _PAIR.unpack_from(page, at)
-    used = (prod - cons) & 0xFFFFFFFF
-    if used > size:
-        raise RingError(f"console ring: prod {prod} is {used} past cons {cons}, the ring holds {size}")
-    place = cons & (size - 1)
-    first = min(used, size - place)
-    data = bytes(page[start + place : start + place + first]) + bytes(page[start : start + used - first])
-    _INDEX.pack_into(page, at, prod)
-    return data
+    """Take all bytes of the out (or in) ring.  Raises RingError."""
+    return (_OUT if out else _IN).read(page)

@@ -9,6 +9,10 @@ Strings in payloads end in a zero byte.  Indices run free and wrap at 2^32.
 import struct
 from typing import Final
 
+from mirage_lab.xen.abi.io.bytering import ByteRing, RingError
+
+__all__ = ["HEADER", "OP_NAMES", "PAYLOAD_MAX", "RING_SIZE", "RingError", "message", "read", "write"]
+
 DEBUG: Final = 0
 DIRECTORY: Final = 1
 READ: Final = 2
@@ -67,44 +71,18 @@ RSP: Final = 1024
 RING_SIZE: Final = 1024
 REQ_CONS: Final = 2048
 RSP_CONS: Final = 2056
-_PAIR: Final = struct.Struct("<II")
-_INDEX: Final = struct.Struct("<I")
-
-
-class RingError(ValueError):
-    """The other side moved an index where it may not be."""
+_REQUESTS: Final = ByteRing("xenstore", REQ, RING_SIZE, REQ_CONS)
+_REPLIES: Final = ByteRing("xenstore", RSP, RING_SIZE, RSP_CONS)
 
 
 def write(page: memoryview, data: bytes | memoryview, *, request: bool) -> int:
     """Put as much of `data` as fits into the request (or reply) ring; return how many bytes.  Raises RingError."""
-    start, at = (REQ, REQ_CONS) if request else (RSP, RSP_CONS)
-    cons, prod = _PAIR.unpack_from(page, at)
-    used = (prod - cons) & 0xFFFFFFFF
-    if used > RING_SIZE:
-        raise RingError(f"xenstore ring: prod {prod} is {used} past cons {cons}, the ring holds {RING_SIZE}")
-    length = int(min(len(data), RING_SIZE - used))
-    if not length:
-        return 0
-    place = prod & (RING_SIZE - 1)
-    first = min(length, RING_SIZE - place)
-    page[start + place : start + place + first] = data[:first]
-    page[start : start + length - first] = data[first:length]
-    _INDEX.pack_into(page, at + 4, (prod + length) & 0xFFFFFFFF)
-    return length
+    return (_REQUESTS if request else _REPLIES).write(page, data)
 
 
 def read(page: memoryview, *, request: bool) -> bytes:
     """Take all bytes of the request (or reply) ring.  Raises RingError."""
-    start, at = (REQ, REQ_CONS) if request else (RSP, RSP_CONS)
-    cons, prod = _PAIR.unpack_from(page, at)
-    used = (prod - cons) & 0xFFFFFFFF
-    if used > RING_SIZE:
-        raise RingError(f"xenstore ring: prod {prod} is {used} past cons {cons}, the ring holds {RING_SIZE}")
-    place = cons & (RING_SIZE - 1)
-    first = min(used, RING_SIZE - place)
-    data = bytes(page[start + place : start + place + first]) + bytes(page[start : start + used - first])
-    _INDEX.pack_into(page, at, prod)
-    return data
+    return (_REQUESTS if request else _REPLIES).read(page)
 
 
 def message(op: int, rid: int, tid: int, payload: bytes) -> bytes:

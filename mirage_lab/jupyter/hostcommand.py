@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from mirage_lab.signatures.errors import MirageError
 
-__all__ = ["Finished", "HostCommandError", "fill", "run", "start"]
+__all__ = ["Finished", "HostCommandError", "fill", "run", "start", "stop"]
 
 OUTPUT = 1 << 20
 _FIELD = re.compile(r"\{([A-Za-z_]\w*(?:\.[A-Za-z]\w*)*)\}")
@@ -81,12 +81,13 @@ class _Reader(threading.Thread):
                 self.left_out += max(0, len(chunk) - room)
 
 
-def start(words: list[str]) -> subprocess.Popen[bytes]:
-    """Start a program in a process group of its own; raises HostCommandError when it is missing."""
+def start(words: list[str], *, quiet: bool = False) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own, `quiet` without pipes; raises HostCommandError when it is missing."""
     if shutil.which(words[0]) is None:
         raise HostCommandError(f"{words[0]} is not installed on this computer (or not on its PATH)")
     group: dict[str, Any] = {"start_new_session": True} if os.name == "posix" else {}
-    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **group)
+    pipe = subprocess.DEVNULL if quiet else subprocess.PIPE
+    return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, **group)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

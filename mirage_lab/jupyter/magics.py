@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import shlex
 import subprocess
@@ -61,6 +62,12 @@ class Magics(IPythonMagics):
         super().__init__(shell)
         self._chosen: str | None = None
         self._background: list[subprocess.Popen[bytes]] = []
+        atexit.register(self.stop_background)
+
+    def stop_background(self) -> None:
+        """End what %host -b started."""
+        while self._background:
+            hostcommand.stop(self._background.pop())
 
     def register_completions(self) -> None:
         """TAB after %xl and a blank offers its commands."""
@@ -203,8 +210,8 @@ class Magics(IPythonMagics):
         try:
             words = hostcommand.fill(command, self.shell.user_ns)
             if options.b:
-                self._background.append(hostcommand.start(words))
-                print(f"{words[0]} runs in the background, process {self._background[-1].pid}")
+                self._background.append(hostcommand.start(words, quiet=True))
+                print(f"{words[0]} runs in the background, process {self._background[-1].pid}; lab.play() lets it reach the lab")
                 return
             lab = Lab.current(self._chosen) or Lab.current()
             with lab.playing_meanwhile() if lab is not None else contextlib.nullcontext():

@@ -21,6 +21,7 @@ Place = Callable[[str, int], str]
 
 _HOUSE = str(Path(__file__).resolve().parent.parent)
 _SKELETON = str(Path(_HOUSE) / "skeleton")
+LONGEST = 2_000
 _STDLIB = sysconfig.get_path("stdlib")
 
 
@@ -53,9 +54,18 @@ def person_frames(error: BaseException) -> list[traceback.FrameSummary]:
     return [frame for frame in traceback.extract_tb(error.__traceback__) if is_person(frame.filename)]
 
 
+def _text(error: BaseException) -> str:
+    """Return the message of an exception of a guest, bounded; one that cannot be told is no reason to fail."""
+    try:
+        return str(error)[:LONGEST]
+    except Exception as again:
+        return f"its message cannot be shown ({type(again).__name__})"
+
+
 def explain(error: BaseException, place: Place) -> str:
     """Return one line: what went wrong and where in the person's code."""
-    what = type(error).__name__ + (f": {error}" if str(error) else "")
+    text = _text(error)
+    what = type(error).__name__ + (f": {text}" if text else "")
     frames = person_frames(error)
     if not frames:
         return what

@@ -79,8 +79,7 @@ class Watchdog:
                 with self._lock:
                     if self.active and self.serial == serial:
                         self.fired = True
-                        _raise_in(self.stepper, GuestSpinning)
-                since = now
+                        _raise_in(self.stepper, GuestSpinning)  # and again at each glance, if the guest swallows it
 
     def close(self) -> None:
         """Stop watching; a later guest step starts it again."""

@@ -107,6 +107,7 @@ class Connection:
             raise StoreError(errno.E2BIG, f"domain {self.domid} has {WATCHES} watches")
         watch = Watch(path, named, token)
         self.watches.append(watch)
+        self.daemon.watching(self, watch)
         self.fire(watch, named)
 
     def unwatch(self, path: str, token: str) -> None:
@@ -114,8 +115,15 @@ class Connection:
         for watch in self.watches:
             if watch.path == path and watch.token == token:
                 self.watches.remove(watch)
+                self.daemon.forget(self, watch)
                 return
         raise StoreError(errno.ENOENT, f"watch {path} {token}")
+
+    def unwatch_all(self) -> None:
+        """Remove every watch."""
+        for watch in self.watches:
+            self.daemon.forget(self, watch)
+        self.watches.clear()
 
     def fire(self, watch: Watch, told: str) -> None:
         """Send a watch event."""
@@ -207,6 +215,7 @@ class Daemon:
         self._connections: dict[int, Connection] = {}
         self._direct: list[Connection] = []
         self._waiting: dict[int, None] = {}
+        self._watched: dict[str, list[tuple[Connection, Watch]]] = {}
         self._tid = 0
         self._kinds = {op: world.recorder.kind(f"xenstore.{op}") for op in ("write", "rm", "mkdir", "setperms")}
         self._k_state = world.recorder.kind("xenbus.state")
@@ -230,7 +239,9 @@ class Daemon:
 
     def release(self, domid: Domid) -> None:
         """A domain is gone: forget its watches and transactions."""
-        if self._connections.pop(domid, None) is not None:
+        connection = self._connections.pop(domid, None)
+        if connection is not None:
+            connection.unwatch_all()
             self._waiting.pop(domid, None)
             self._special("@releaseDomain")
 
@@ -275,15 +286,38 @@ class Daemon:
         if op == "write" and path.endswith("/state") and ("/device/" in path or "/backend/" in path) and self._k_state.on:
             state = parse(value)
             world.cause = self._k_state.emit(world.now, who, world.cause, {"path": path, "state": int(state), "name": state.title})
-        for connection in [*self._connections.values(), *self._direct]:
-            for watch in connection.watches:
-                told = watch.concerns(path, below=op == "rm")
-                if told is not None and (op == "rm" or self.store.exists(path, connection.domid)):
-                    connection.fire(watch, told)
+        for connection, watch in self._concerned(path, below=op == "rm"):
+            told = watch.concerns(path, below=op == "rm")
+            if told is not None and (op == "rm" or self.store.exists(path, connection.domid)):
+                connection.fire(watch, told)
         world.cause = before
 
+    def watching(self, connection: Connection, watch: Watch) -> None:
+        """Note a watch under its path."""
+        self._watched.setdefault(watch.path, []).append((connection, watch))
+
+    def forget(self, connection: Connection, watch: Watch) -> None:
+        """A watch is gone."""
+        left = [entry for entry in self._watched[watch.path] if entry[1] is not watch]
+        if left:
+            self._watched[watch.path] = left
+        else:
+            del self._watched[watch.path]
+
+    def _concerned(self, path: str, *, below: bool) -> list[tuple[Connection, Watch]]:
+        """Return the watches at `path` and above it (and below it, when all that goes), the root's first."""
+        watched = self._watched
+        found = list(watched.get("/", ()))
+        at = path.find("/", 1)
+        while at > 0:
+            found += watched.get(path[:at], ())
+            at = path.find("/", at + 1)
+        if path != "/":
+            found += watched.get(path, ())
+        if below:
+            found += [entry for other in sorted(watched) if other.startswith(f"{path}/") for entry in watched[other]]
+        return found
+
     def _special(self, name: str) -> None:
-        for connection in [*self._connections.values(), *self._direct]:
-            for watch in connection.watches:
-                if watch.path == name:
-                    connection.fire(watch, name)
+        for connection, watch in list(self._watched.get(name, ())):
+            connection.fire(watch, name)

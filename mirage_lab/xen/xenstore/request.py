@@ -135,7 +135,7 @@ def _domid(payload: bytes) -> int:
 
 
 def _reset_watches(connection: Connection, tid: int, payload: bytes) -> bytes:
-    connection.watches.clear()
+    connection.unwatch_all()
     return OK
 
 

@@ -141,3 +141,23 @@ def test_a_mistake_is_the_message_and_the_persons_line(shell: Any, capsys: pytes
     said = capsys.readouterr().out
     assert "DeviceTypeError: web: the hole console wants CONSOLE, and netif is NETWORK; what fits: devices.default_console" in said
     assert "line 3: web(devices.netif('0'))" in said and "functor.py" not in said and "Traceback" not in said
+
+
+def test_a_program_in_the_background_is_ended_with_the_kernel(cell: Any, shell: Any) -> None:
+    import sys
+
+    shell.user_ns["python"] = sys.executable
+    assert "runs in the background, process" in cell("%host -b {python} -c 'while True: pass'")
+    magics = shell._mirage_lab_extension
+    [process] = magics._background
+    assert process.poll() is None
+    magics.stop_background()
+    assert process.returncode is not None and magics._background == []
+
+
+def test_xenstore_watch_prints_what_changes_below_a_path(cell: Any) -> None:
+    cell("lab = Lab.demo('web', seed=1)\nfrom mirage_lab.skeleton import hello\nlab.create(hello(devices.default_console)).unpause()")
+    cell("tcpip = devices.direct_stackv4_with_static_ipv4(devices.netif('0'), address='10.0.0.9/24')")
+    cell("lab.create(web(devices.default_console, tcpip), vif=['br0'], name='other').unpause()")
+    said = cell("%xenstore watch /local/domain/3/device/vif/0 -t 0.1")
+    assert "write /local/domain/3/device/vif/0/state 3" in said and "write /local/domain/3/device/vif/0/state 4" in said

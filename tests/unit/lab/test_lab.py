@@ -495,3 +495,26 @@ def test_an_interrupt_leaves_the_world_whole() -> None:
         assert said.startswith("stopped at t = 3") and "the world is whole; lab.run(...) continues" in said
         lab.run(seconds(1))
         assert len(lab.events("console.line", "ticker")) >= 12
+
+
+def test_the_congestion_window_is_told_when_asked_for() -> None:
+    with lab_of() as lab:
+        web_in(lab)
+        lab.machine.world.recorder.enable("tcp.cwnd")
+        lab.run(seconds(1))
+        lab.fetch("10.0.0.2")
+        phases = {event.fields["phase"] for event in lab.events("tcp.cwnd")}
+        assert phases == {"slow start"}
+
+
+def test_an_error_that_cannot_be_told_is_told_as_that() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    @unikernel
+    async def mute(console: Console) -> None:
+        raise Mute
+
+    with lab_of() as lab:
+        assert "Mute: its message cannot be shown (RuntimeError)" in crash_of(mute(devices.default_console), lab)

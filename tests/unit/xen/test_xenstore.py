@@ -254,3 +254,20 @@ def test_permissions_are_read_as_xenstore_chmod_writes_them() -> None:
     for bad in (["x0"], ["n"], [], ["n-1"], ["n0"] * 40):
         with pytest.raises(StoreError):
             parse_perms(bad)
+
+
+def test_watches_are_found_by_path_and_forgotten_with_their_domain() -> None:
+    ring = Ring()
+    ring.send(wire.WATCH, b"data\0one\0")
+    ring.send(wire.WATCH, b"/\0all\0")
+    ring.send(wire.WATCH, b"data/a/b\0deep\0")
+    ring.replies()
+    ring.daemon.store.write(f"{HOME}/data/a", b"")
+    told = sorted(payload for _, _, payload in ring.replies())
+    assert told == [b"/local/domain/3/data/a\0all\0", b"data/a\0one\0"]
+    ring.ask(wire.UNWATCH, b"data\0one\0")
+    ring.daemon.store.rm(f"{HOME}/data/a")
+    told = sorted(payload for _, _, payload in ring.replies())
+    assert told == [b"/local/domain/3/data/a\0all\0", b"data/a/b\0deep\0"]
+    ring.daemon.release(Domid(GUEST))
+    assert ring.daemon._watched == {}

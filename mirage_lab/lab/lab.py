@@ -201,7 +201,7 @@ class Lab:
 
         A domain of that name is replaced; with `strict`, as `xl create` does, it is an error.
         """
-        from mirage_lab.lab.making import image_of, plugs
+        from mirage_lab.lab.making import address_warnings, image_of, plugs
 
         image = image_of(what, self)
         name = name or image.name
@@ -210,6 +210,8 @@ class Lab:
             raise LabError(f"a domain {name} exists (domid {existing[0].domid}): lab.create(image) replaces it, vm.destroy() removes it")
         before = existing[0].domid if existing else None
         lans = plugs(image, vif, name, self)
+        for warning in [*image.manifest.get("warnings", ()), *address_warnings(image, name, lans, self)]:
+            self.machine.world.report("lab", f"warning: {warning}")
         how = profile or str(image.manifest.get("profile") or "today")
         domid = self.command("create", image=image, name=name, vif=lans, memory_mib=memory_mib, profile=how)
         if before is not None:
@@ -279,6 +281,8 @@ class Lab:
 
     def run(self, duration: Ns) -> Said:
         """Run for `duration` of virtual time; one line says from where to where, what happened and the next step."""
+        if not isinstance(duration, int):
+            raise LabError(f"a duration is a whole number of nanoseconds, not {duration!r}: lab.run(seconds({duration!r}))")
         if duration < 0:
             raise LabError("time only goes forward: lab.rewind(t) builds the world of an earlier moment")
         return running.run(self, lambda machine: (Ns(machine.now + duration), None))
@@ -397,11 +401,13 @@ class Lab:
             old.close()
             machine.go_live()
 
-    def script(self) -> str:
-        """Return the journal as a Python program that makes this world again."""
-        from mirage_lab.lab.script import script
+    def script(self, form: str = "py") -> Said:
+        """Return the journal as a program that makes this world again: "py", or "ipynb" for the text of a notebook."""
+        from mirage_lab.lab.script import as_notebook, script
 
-        return script(self)
+        if form not in ("py", "ipynb"):
+            raise LabError(f"a script is py or ipynb, not {form!r}")
+        return Said(script(self) if form == "py" else as_notebook(self))
 
     # opening and closing -----------------------------------------------------------------------------------------
 

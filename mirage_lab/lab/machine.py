@@ -90,6 +90,10 @@ class Machine:
                 return domain.domid
         raise LabError(f"there is no domain {name}: lab.create(image) makes one")
 
+    def exists(self, name: str) -> bool:
+        """True if there is a domain called `name`."""
+        return self._existing(name) is not None
+
     def address(self, name: str) -> str:
         """Return the IPv4 address the domain `name` has, or will have, on its first lan; raises LabError."""
         image = self.images.get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from mirage_lab.lab.handles import Lan
     from mirage_lab.lab.lab import Lab
 
-__all__ = ["image_of", "plugs"]
+__all__ = ["address_warnings", "image_of", "plugs"]
 
 
 def image_of(what: Any, lab: Lab) -> Image:
@@ -51,6 +52,8 @@ def plugs(image: Image, vif: Sequence[Lan | str] | None, name: str, lab: Lab) ->
     lans = lab.machine.lans
     if vif is None:
         names = lab.machine.plugged.get(name, ())
+    elif isinstance(vif, str) or hasattr(vif, "segment"):
+        raise LabError(f"vif is a list, a lan for each interface: lab.create(image, vif=[{getattr(vif, 'name', vif)}])")
     else:
         names = tuple(lan if isinstance(lan, str) else lan.name for lan in vif)
     there = ", ".join(lans) or "none yet: lan = lab.lan('br0')"
@@ -63,3 +66,20 @@ def plugs(image: Image, vif: Sequence[Lan | str] | None, name: str, lab: Lab) ->
         example = next(iter(lans), "lan")
         raise LabError(f"{name} has an interface netif({missing!r}) that is plugged into no lan: lab.create(image, vif=[{example}]); lans: {there}")
     return names
+
+
+def address_warnings(image: Image, name: str, lans: Sequence[str], lab: Lab) -> list[str]:
+    """Return what is odd about the address an image will have on its first lan."""
+    address = image.manifest.get("address")
+    if not address or not lans:
+        return []
+    mine, gateway = ipaddress.IPv4Interface(str(address)).ip, lab.machine.subnets[lans[0]]
+    if mine not in gateway.network:
+        return [f"{name} will have the address {mine}, which is not in {gateway.network} of {lans[0]}: nobody there can reach it"]
+    if mine == gateway.ip:
+        return [f"{name} will have the address {mine}, which is the lab's own on {lans[0]}: give it another one"]
+    for other, image_there in lab.machine.images.items():
+        there = str(image_there.manifest.get("address") or "").split("/")[0]
+        if other != name and there == str(mine) and lans[0] in lab.machine.plugged.get(other, ()) and lab.machine.exists(other):
+            return [f"{name} will have the address {mine}, and {other} has it already: only one of them is heard"]
+    return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import threading
 import urllib.request
@@ -406,6 +407,10 @@ def test_the_script_of_a_lab_makes_the_same_packets(tmp_path: Path) -> None:
         lab.lan("br0", loss=0.1)
         lab.run(seconds(1))
         before, text = pcap(lab, tmp_path / "a.pcapng"), lab.script()
+        notebook = json.loads(lab.script("ipynb"))
+        assert "\n".join(cell["source"] for cell in notebook["cells"]) + "\n" == text
+        with pytest.raises(LabError, match="py or ipynb"):
+            lab.script("txt")
     namespace: dict[str, Any] = {}
     exec(compile(text, "script", "exec"), namespace)
     again = namespace["lab"]
@@ -518,3 +523,38 @@ def test_an_error_that_cannot_be_told_is_told_as_that() -> None:
 
     with lab_of() as lab:
         assert "Mute: its message cannot be shown (RuntimeError)" in crash_of(mute(devices.default_console), lab)
+
+
+def test_odd_addresses_and_plugs_are_warned_of() -> None:
+    with lab_of() as lab:
+        lan = lab.lan("br0", subnet="192.168.1.0/24")
+        with pytest.raises(LabError, match=r"vif is a list.*vif=\[br0\]"):
+            lab.create(web(devices.default_console, stack()), vif=lan)  # type: ignore[arg-type]
+        with pytest.raises(LabError, match=r"not 0.5: lab.run\(seconds\(0.5\)\)"):
+            lab.run(0.5)  # type: ignore[arg-type]
+
+        def warned(address: str, name: str) -> str:
+            lab.create(web(devices.default_console, stack(address)), vif=[lan], name=name)
+            return "\n".join(map(str, lab.machine.world.take_reports()))
+
+        assert "not in 192.168.1.0/24 of br0" in warned("10.0.0.2/24", "far")
+        assert warned("192.168.1.2/24", "near") == ""
+        assert "and near has it already" in warned("192.168.1.2/24", "twin")
+        assert "which is the lab's own" in warned("192.168.1.1/24", "thief")
+
+
+def test_a_domain_with_two_interfaces_is_on_two_lans() -> None:
+    @unikernel
+    async def router(console: Console, left: StackV4, right: StackV4) -> None:
+        console.log(f"{left.ipv4.get_ip()} {right.ipv4.get_ip()}")
+        await left.listen()
+
+    with lab_of() as lab:
+        lans = [lab.lan("left"), lab.lan("right", subnet="10.0.1.0/24")]
+        left = devices.direct_stackv4_with_static_ipv4(devices.netif("0"), address="10.0.0.2/24")
+        right = devices.direct_stackv4_with_static_ipv4(devices.netif("1"), address="10.0.1.2/24")
+        vm = lab.create(router(devices.default_console, left, right), vif=lans)
+        vm.unpause()
+        lab.run(seconds(1))
+        assert vm.console.text == "10.0.0.2 10.0.1.2\n"
+        assert [lan.statistics().ports for lan in lans] == [("gateway", "router"), ("gateway", "router.1")]

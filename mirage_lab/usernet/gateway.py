@@ -155,7 +155,7 @@ class Gateway:
         self.allowed: dict[int, tuple[str, int]] = {}
         self.sockets: dict[str, HostSocket] = {}
         self._links: dict[str, Link] = {}
-        self._cid = 0
+        self._cid = self._outgoing = 0  # counted apart: the first by the host, the second by events of the world
         self._kinds = {name: world.recorder.kind(name) for name in ("host.accept", "host.bytes", "host.close")}
         for name, handler in (
             ("host.accept", self._on_accept),
@@ -250,8 +250,8 @@ class Gateway:
         self.stack.listen_tcpv4(port, partial(self._outbound, (host, port)))
 
     async def _outbound(self, to: tuple[str, int], flow: TcpFlow) -> None:
-        self._cid += 1
-        cid = f"o{self._cid}"
+        self._outgoing += 1
+        cid = f"o{self._outgoing}"
         if self.world.live:
             self.sockets[cid] = HostSocket(self.world, self.where, cid, socket.socket(socket.AF_INET, socket.SOCK_STREAM), self.forget)
         link = self.link(cid, lambda link: None)

@@ -36,7 +36,7 @@ class Profile:
 
 PROFILES: Final[dict[str, Profile]] = {
     "today": Profile(seconds(1), ms(200), seconds(60), 6, 12, ms(40), 8, 10, seconds(60), seconds(60), 262_144, 3, True),
-    "2014": Profile(seconds(3), ms(667), seconds(48), 5, 5, ms(100), 0, 3, seconds(2), seconds(60), 262_140, 2, False),
+    "2014": Profile(seconds(3), ms(667), seconds(48), 5, 5, ms(100), 0, 3, seconds(2), seconds(10), 262_140, 2, False),
 }
 
 

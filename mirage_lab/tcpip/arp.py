@@ -111,8 +111,8 @@ class Arp:
         """Call `answer(mac)`, now if it is known; `answer(None)` when nobody answers."""
         mac = self.table.get(address)
         if mac is not None:
-            if self.profile != "2014" and self.queue.now - self._learned[address] > FRESH and address not in self._asking:
-                self._ask(address, _Asking())
+            if self.stale(address):
+                self.doubt(address)
             answer(mac)
             return
         asking = self._asking.get(address)
@@ -127,6 +127,15 @@ class Arp:
             asking.waiting.append(answer)
         else:
             answer(None)
+
+    def doubt(self, address: int) -> None:
+        """Something sent there went unanswered: ask again for what is known (RFC 1122 section 2.3.2.1, advice from above)."""
+        if address in self.table and address not in self._asking and self.profile != "2014":
+            self._ask(address, _Asking())
+
+    def stale(self, address: int) -> bool:
+        """True if a known answer is older than 60 s."""
+        return self.queue.world.now - self._learned.get(address, self.queue.world.now) > FRESH
 
     def _ask(self, address: int, asking: _Asking) -> None:
         self._asking[address] = asking

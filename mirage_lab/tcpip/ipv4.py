@@ -128,7 +128,7 @@ class Ipv4:
         """Send `payload` to `dst`; raises LocalProtocolError over the MTU."""
         self.output(ip_int(dst), proto, payload)
 
-    def output(self, dst: int, proto: int, payload: bytes, src: int | None = None, cached: bool = True) -> None:
+    def output(self, dst: int, proto: int, payload: bytes, src: int | None = None) -> None:
         """Send `payload`: the hot path.  Raises LocalProtocolError when it does not fit in one packet."""
         length = len(payload) + 20
         if length > self.mtu:
@@ -148,15 +148,16 @@ class Ipv4:
         if mac is not None:
             self._sent += 1
             self.ethif.send(mac + self.ethif.mac_octets + _TYPE + packet)
-            if self.profile == "today" and hop in self._table and cached:
-                self._refresh(hop)
+            if hop in self._table and self.arp.stale(hop):
+                self.arp.doubt(hop)
             return
         self.arp.resolve(hop, lambda found: self._resolved(found, packet, hop))
 
-    def _refresh(self, hop: int) -> None:
-        """Ask again for an old answer (ARP uses it meanwhile); looked at for one packet in 256."""
-        if not self._ident & 0xFF:
-            self.arp.resolve(hop, lambda found: None)
+    def doubt(self, dst: int) -> None:
+        """What was sent to `dst` went unanswered again and again: is the next hop still where it was?"""
+        hop = self._next_hop(dst)
+        if hop is not None:
+            self.arp.doubt(hop)
 
     def _next_hop(self, dst: int) -> int | None:
         if dst & self.mask == self.address & self.mask or dst == BROADCAST:

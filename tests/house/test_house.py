@@ -194,3 +194,41 @@ def test_the_picture_of_the_readme_is_the_boot_of_the_demo() -> None:
 
     with Lab.demo("web", seed=1) as lab:
         assert (ROOT / "docs" / "boot.svg").read_text() == f"{lab.vm('web')._repr_svg_()}\n"
+
+
+def documented_events() -> dict[str, set[str]]:
+    """Return {event: fields} of docs/events.md."""
+    found = {}
+    for line in (ROOT / "docs" / "events.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        for name in re.findall(r"`([a-z]+\.[a-z]+)`", cells[1]) if len(cells) > 3 else ():
+            found[name] = set(re.findall(r"\w+", cells[2]))
+    return found
+
+
+def test_every_event_is_documented_with_its_fields_and_every_documented_one_exists() -> None:
+    from mirage_lab import Lab, devices, seconds
+    from mirage_lab.skeleton import web
+
+    documented = documented_events()
+    source = "".join(path.read_text() for path in MODULES)
+    for name in documented:
+        prefix, _, rest = name.partition(".")
+        assert f'"{name}"' in source or (f'"{prefix}.' in source and f'"{rest}"' in source) or prefix == "xenstore", name
+    with Lab.demo("web", seed=1) as lab:
+        lab.machine.world.recorder.enable("*")
+        lan = lab.lan("br0", loss=0.3)
+        lab.fetch("10.0.0.2")
+        tcpip = devices.direct_stackv4_with_static_ipv4(devices.netif("0"), address="10.0.0.2/24")
+        vm = lab.create(web(devices.default_console, tcpip), vif=[lan])
+        vm.unpause()
+        lab.run(seconds(1))
+        vm.pause()
+        vm.unpause()
+        lab.fetch("10.0.0.2", within=seconds(100))
+        vm.destroy()
+        seen = {event.kind: set(event.fields) for event in lab.events()}
+    assert len(seen) > 20
+    for kind, fields in seen.items():
+        assert kind in documented, kind
+        assert fields <= documented[kind] or kind.endswith(".drop"), (kind, fields)

@@ -30,6 +30,8 @@ EPHEMERAL: Final = range(49_152, 65_536)
 CONNECTIONS: Final = 16_384
 BACKLOG: Final = 256
 HEADERS: Final = 40
+DOUBT: Final = 3
+"""Timeouts in a row after which the next hop's address is asked for again (R1 of RFC 1122 section 4.2.3.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,8 @@ class TcpV4:
         for name, fields in pcb.remarks:
             if name == "tcp.retransmit":
                 self._retransmitted += 1
+            elif name == "tcp.rto" and fields["tries"] >= DOUBT:
+                self.ipv4.doubt(flow.key >> 32)
             kind = self._kinds[name]
             if kind.on:
                 kind.emit(world.now, self.queue.name, world.cause, {"local": "{}:{}".format(*flow.src), "remote": "{}:{}".format(*flow.dst), **fields})

@@ -286,3 +286,17 @@ def test_disconnecting_closes_everything() -> None:
 
     [error] = lan.run(client())
     assert isinstance(error, ConnectionReset) and lan.stacks[1].tcpv4.listening == []
+
+
+def test_a_machine_replaced_by_another_card_is_found_again() -> None:
+    lan = Lan()
+    lan.stacks[1].listen_tcpv4(7, echo)
+    assert lan.run(exchange(lan.stacks[0], b"one")) == [b"one"]
+    lan.segment.detach(lan.segment.ports[1])
+    queue = lan.world.queue("other")
+    lan.segment.set(loss=1.0)  # its announcement is lost
+    other = Stack(queue, Netif(queue, lan.segment, "02:00:00:00:00:99", "other"), address="10.0.0.2/24")
+    lan.world.advance(Ns(lan.world.now + ms(1)))
+    lan.segment.set(loss=0.0)
+    other.listen_tcpv4(7, echo)
+    assert lan.run(exchange(lan.stacks[0], b"two")) == [b"two"]

@@ -277,6 +277,10 @@ class Lab:
         """GET `url` from inside the world, over the gateway's own stack, running the world until the answer is complete."""
         return running.fetch(self, url, within)
 
+    def ping(self, address: str, count: int = 3) -> Said:
+        """Send echoes to `address` from the gateway of its lan, a second apart, running the world meanwhile."""
+        return running.ping(self, address, count)
+
     # moving on ---------------------------------------------------------------------------------------------------
 
     def run(self, duration: Ns) -> Said:

@@ -10,9 +10,10 @@ import ipaddress
 from typing import Any
 
 from mirage_lab.lab.said import LabError
-from mirage_lab.runtime import World
+from mirage_lab.runtime import World, tasks
 from mirage_lab.runtime.journal import Entry
-from mirage_lab.signatures.units import Ns
+from mirage_lab.signatures.errors import ConnectionTimedOut
+from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.tracing.capture import Capture
 from mirage_lab.usernet import Forward, Gateway
 from mirage_lab.vnetif import Segment
@@ -55,6 +56,7 @@ class Machine:
         on("xenstore.rm", self._xenstore_rm)
         on("xenstore.chmod", self._xenstore_chmod)
         on("fetch", self._fetch)
+        on("ping", self._ping)
 
     @classmethod
     def replayed(cls, seed: int, entries: list[Entry], place: Any) -> Machine:
@@ -192,6 +194,22 @@ class Machine:
                 flow.abort()
 
         gateway.queue.spawn(client(), "fetch")
+        return into
+
+    def _ping(self, lan: str, address: str, count: int) -> list[Ns | None]:
+        """Send echoes from the gateway, a second apart; the answers grow: a round trip, or None for none within a second."""
+        gateway, into = self.gateways[lan], list[Ns | None]()
+
+        async def pinger() -> None:
+            for number in range(count):
+                if number:
+                    await tasks.sleep(seconds(1))
+                try:
+                    into.append(await gateway.stack.icmpv4.ping(address))
+                except ConnectionTimedOut:
+                    into.append(None)
+
+        gateway.queue.spawn(pinger(), "ping")
         return into
 
     @property

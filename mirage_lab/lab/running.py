@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mirage_lab.lab.lab import Lab
     from mirage_lab.lab.machine import Machine
 
-__all__ = ["Reply", "fetch", "run", "run_until", "told"]
+__all__ = ["Reply", "fetch", "ping", "run", "run_until", "told"]
 
 PATIENCE = Ns(500_000_000)
 """Host time before a progress line appears."""
@@ -175,6 +175,20 @@ def fetch(lab: Lab, url: str, within: Ns | None) -> Reply:
     if len(words) < 2 or not words[1].isdigit():
         raise LabError(f"{url}: the answer is not HTTP: {line[:60]!r}")
     return Reply(int(words[1]), headers, body, took)
+
+
+def ping(lab: Lab, address: str, count: int) -> Said:
+    """Echo from inside the world; one line with the round trips."""
+    if not 1 <= count <= 1_000:
+        raise LabError(f"{count} echoes: 1 to 1,000 can be sent")
+    lan = _lan_of(lab, address)
+    with lab._driving() as machine:
+        into: list[Ns | None] = machine.world.command("ping", lan=lan, address=address, count=count)
+        _drive(lab, Ns(machine.now + seconds(2 * count + 1)), lambda: len(into) == count, every=1)
+    lab._show_reports()
+    trips = ", ".join("no answer" if trip is None else show(trip) for trip in into[:10])
+    answered = sum(trip is not None for trip in into)
+    return Said(f"{address}: {answered} of {count} answered · {trips}{', ...' if count > 10 else ''}")
 
 
 def _lan_of(lab: Lab, address: str) -> str:

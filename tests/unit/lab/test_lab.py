@@ -558,3 +558,16 @@ def test_a_domain_with_two_interfaces_is_on_two_lans() -> None:
         lab.run(seconds(1))
         assert vm.console.text == "10.0.0.2 10.0.1.2\n"
         assert [lan.statistics().ports for lan in lans] == [("gateway", "router"), ("gateway", "router.1")]
+
+
+def test_ping_takes_the_round_trip_of_the_lan_and_counts_what_is_lost() -> None:
+    with lab_of() as lab:
+        web_in(lab)
+        lab.run(seconds(1))
+        assert lab.ping("10.0.0.2").startswith("10.0.0.2: 3 of 3 answered · 4.00")
+        assert lab.ping("10.0.0.2", 1).startswith("10.0.0.2: 1 of 1 answered · 2.00")
+        assert lab.ping("10.0.0.77", 2) == "10.0.0.77: 0 of 2 answered · no answer, no answer"
+        lab.lan("br0", loss=1.0)
+        assert "0 of 2 answered" in lab.ping("10.0.0.2", 2)
+        with pytest.raises(LabError, match="1 to 1,000"):
+            lab.ping("10.0.0.2", 0)

@@ -41,6 +41,11 @@ def test_environment_yml_has_the_same_packages() -> None:
     assert conda == declared()
 
 
+def test_environment_yml_installs_the_lab_itself_with_a_line_that_pip_takes() -> None:
+    _, _, pip = (ROOT / "environment.yml").read_text().partition("- pip:\n")
+    assert [line.strip() for line in pip.splitlines()] == ["- -e ."]  # a line of requirements knows no --no-deps
+
+
 def test_the_lock_has_every_package_with_hashes_and_names_no_index() -> None:
     text = (ROOT / "requirements.lock").read_text()
     locked = set(re.findall(r"^([a-z0-9_.-]+)==", text, re.MULTILINE))

@@ -12,7 +12,7 @@ from typing import Any
 from mirage_lab.lab.said import LabError
 from mirage_lab.runtime import World, tasks
 from mirage_lab.runtime.journal import Entry
-from mirage_lab.signatures.errors import ConnectionTimedOut
+from mirage_lab.signatures.errors import ConnectionTimedOut, MirageError
 from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.tracing.capture import Capture
 from mirage_lab.usernet import Forward, Gateway
@@ -176,22 +176,25 @@ class Machine:
     def _xenstore_chmod(self, path: str, perms: list[str]) -> None:
         self.toolstack.xenstore.set_perms(path, perms)
 
-    def _fetch(self, lan: str, address: str, port: int, request: bytes) -> list[bytes]:
-        """Ask from inside the world, over the gateway's own stack; the reply grows and ends with b""."""
-        gateway, into = self.gateways[lan], list[bytes]()
+    def _fetch(self, lan: str, address: str, port: int, request: bytes) -> list[bytes | MirageError]:
+        """Ask from inside the world, over the gateway's own stack; the reply grows and ends with b"", or with what went wrong."""
+        gateway, into = self.gateways[lan], list[bytes | MirageError]()
 
         async def client() -> None:
-            flow = await gateway.stack.tcpv4.create_connection((address, port))
-            await flow.write(request)
-            size = 0
-            while (data := await flow.read()) and size < FETCHED:
-                into.append(data)
-                size += len(data)
-            into.append(b"")
-            if size < FETCHED:
-                await flow.close()
-            else:
-                flow.abort()
+            try:
+                flow = await gateway.stack.tcpv4.create_connection((address, port))
+                await flow.write(request)
+                size = 0
+                while (data := await flow.read()) and size < FETCHED:
+                    into.append(data)
+                    size += len(data)
+                into.append(b"")
+                if size < FETCHED:
+                    await flow.close()
+                else:
+                    flow.abort()
+            except MirageError as error:
+                into.append(error)
 
         gateway.queue.spawn(client(), "fetch")
         return into

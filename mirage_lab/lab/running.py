@@ -12,6 +12,7 @@ from mirage_lab.runtime.clock import show
 from mirage_lab.runtime.driver import Outcome
 from mirage_lab.runtime.host import monotonic_ns
 from mirage_lab.runtime.journal import Entry
+from mirage_lab.signatures.errors import MirageError
 from mirage_lab.signatures.units import Ns, seconds
 
 if TYPE_CHECKING:
@@ -163,13 +164,17 @@ def fetch(lab: Lab, url: str, within: Ns | None) -> Reply:
     request = f"GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: mirage-lab\r\nConnection: close\r\n\r\n"
     with lab._driving() as machine:
         started = machine.now
-        into: list[bytes] = machine.world.command("fetch", lan=lan, address=address, port=port, request=request.encode())
-        _drive(lab, Ns(started + (within or seconds(30))), lambda: bool(into) and into[-1] == b"", every=1)
+        into: list[bytes | MirageError] = machine.world.command("fetch", lan=lan, address=address, port=port, request=request.encode())
+        _drive(lab, Ns(started + (within or seconds(30))), lambda: bool(into) and not (isinstance(into[-1], bytes) and into[-1]), every=1)
         took = Ns(machine.now - started)
     lab._show_reports()
-    if not into or into[-1] != b"":
+    pieces = [piece for piece in into if isinstance(piece, bytes)]
+    failures = [failure for failure in into if isinstance(failure, MirageError)]
+    if failures:
+        raise LabError(f"{failures[0]} (after {show(took)})")
+    if not pieces or pieces[-1]:
         raise LabError(f"{url}: no complete answer within {show(took)} of virtual time; lab.vm(...).why() tells what it waits for")
-    head, _, body = b"".join(into).partition(b"\r\n\r\n")
+    head, _, body = b"".join(pieces).partition(b"\r\n\r\n")
     line, _, headers = head.decode("latin-1").partition("\r\n")
     words = line.split(" ", 2)
     if len(words) < 2 or not words[1].isdigit():

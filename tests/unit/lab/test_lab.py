@@ -571,3 +571,14 @@ def test_ping_takes_the_round_trip_of_the_lan_and_counts_what_is_lost() -> None:
         assert "0 of 2 answered" in lab.ping("10.0.0.2", 2)
         with pytest.raises(LabError, match="1 to 1,000"):
             lab.ping("10.0.0.2", 0)
+
+
+def test_a_fetch_that_fails_says_why_and_when() -> None:
+    with lab_of() as lab:
+        web_in(lab)
+        lab.run(seconds(1))
+        with pytest.raises(LabError, match=r"10.0.0.2:81 refused the connection.*after [0-9.]+ ms"):
+            lab.fetch("10.0.0.2:81")
+        lab.lan("br0", loss=1.0)
+        with pytest.raises(LabError, match=r"did not answer \(connecting\) \(after 123"):
+            lab.fetch("10.0.0.2", within=seconds(200))

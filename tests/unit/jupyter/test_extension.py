@@ -161,3 +161,19 @@ def test_xenstore_watch_prints_what_changes_below_a_path(cell: Any) -> None:
     cell("lab.create(web(devices.default_console, tcpip), vif=['br0'], name='other').unpause()")
     said = cell("%xenstore watch /local/domain/3/device/vif/0 -t 0.1")
     assert "write /local/domain/3/device/vif/0/state 3" in said and "write /local/domain/3/device/vif/0/state 4" in said
+
+
+def test_a_crash_while_playing_is_printed_by_the_next_cell(cell: Any, shell: Any) -> None:
+    import threading
+
+    cell("lab = Lab(seed=4)")
+    cell("@unikernel\nasync def later(console: Console, time: Time):\n    await time.sleep(ms(20))\n    {}['gone']")
+    cell("vm = lab.create(later(devices.default_console, devices.default_time)); vm.unpause(); lab.play()")
+    waiting = threading.Event()
+    for _ in range(500):
+        if shell.user_ns["vm"].state == "crashed":
+            break
+        waiting.wait(0.01)
+    said = cell("pass")
+    assert said.startswith("later: KeyError: 'gone' (cell ") and "line 4, in later" in said
+    cell("lab.pause()")

@@ -10,6 +10,7 @@ Ctrl-C sets a flag that is read between two events: the world is always whole.
 from __future__ import annotations
 
 import linecache
+import re
 import signal
 import sys
 import threading
@@ -230,7 +231,8 @@ def watched_awaits(world: World) -> Iterator[None]:
             return
         filename, line, _ = origin[0]
         source = linecache.getline(filename, line).strip()
-        call = source.split("(", 1)[0].strip() or coro.__qualname__
+        called = re.search(rf"[\w.]*\b{re.escape(coro.__name__)}(?=\()", source)
+        call = called[0] if called else source.split("(", 1)[0].strip() or coro.__qualname__
         nothing = "nothing was sent" if call.rpartition(".")[2].startswith("write") else "it did not run"
         queue = world.stepping
         world.report(

@@ -56,6 +56,8 @@ class Sealed:
         """Return the unikernel with globals of its own; `print` goes to `log`."""
         fresh = dict(vars(builtins))
         fresh["print"] = _printer(log)
+        fresh["input"] = _no_keyboard
+        fresh["__import__"] = _importing
         there: dict[str, Any] = {"__builtins__": fresh, "__name__": "unikernel", "__doc__": None}
         for name, value in self.names.items():
             there[name] = _copied(value, there) if _is_sealed(value, self.function) else _replaced(value)
@@ -68,6 +70,15 @@ def _printer(log: Callable[[str], None]) -> Callable[..., None]:
         log(text[:-1] if text.endswith("\n") else text)
 
     return to_console
+
+
+def _no_keyboard(prompt: object = "") -> str:
+    raise LocalProtocolError("input() reads the keyboard of this computer: a unikernel has its console, await console.read()")
+
+
+def _importing(name: str, *how: Any, **more: Any) -> Any:
+    """Import inside a unikernel: modules of the host's time give advice, as they do when imported in the notebook."""
+    return _replaced(builtins.__import__(name, *how, **more))
 
 
 def _replaced(value: Any) -> Any:

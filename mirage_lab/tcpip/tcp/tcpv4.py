@@ -6,6 +6,7 @@ Everything is bounded: connections in all, connections that have not answered ou
 from __future__ import annotations
 
 import hashlib
+import inspect
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -192,7 +193,10 @@ class TcpV4:
     async def _serve(self, serve: Serve, flow: TcpFlow) -> None:
         """Run a service; its mistakes end this connection and nothing else."""
         try:
-            await serve(flow)
+            service = serve(flow)
+            if not inspect.isawaitable(service):
+                raise LocalProtocolError(f"the service of port {flow.pcb.src_port} is not async: write async def serve(flow)")
+            await service
         except (ConnectionReset, ConnectionTimedOut):
             flow.finish()
         except Exception as error:
@@ -217,8 +221,10 @@ class TcpV4:
 
     def listen(self, port: int, serve: Serve) -> None:
         """Run `serve(flow)` for each connection to `port`; again replaces."""
-        if not 0 < port < 65_536:
-            raise LocalProtocolError(f"port {port}: ports are 1 to 65535")
+        if not isinstance(port, int) or not 0 < port < 65_536:
+            raise LocalProtocolError(f"port {port!r}: ports are 1 to 65535")
+        if not callable(serve):
+            raise LocalProtocolError(f"port {port}: {serve!r} is no service: write async def serve(flow)")
         self._listeners[port] = serve
         if self._k_listen.on:
             self._k_listen.emit(self.queue.now, self.queue.name, self.queue.world.cause, {"port": port})

@@ -221,8 +221,14 @@ def test_mistake_sleeping_by_the_host_is_told_what_to_use() -> None:
     async def aio(console: Console) -> None:
         await asyncio.sleep(1)
 
+    @unikernel
+    async def local(console: Console) -> None:
+        from time import sleep
+
+        sleep(1)
+
     with lab_of() as lab:
-        for mistake in (sleeper, aio):
+        for mistake in (sleeper, aio, local):
             said = crash_of(mistake(devices.default_console), lab)
             assert "take a Time device: await time.sleep(seconds(1))" in said
 
@@ -582,3 +588,34 @@ def test_a_fetch_that_fails_says_why_and_when() -> None:
         lab.lan("br0", loss=1.0)
         with pytest.raises(LabError, match=r"did not answer \(connecting\) \(after 123"):
             lab.fetch("10.0.0.2", within=seconds(200))
+
+
+def test_more_mistakes_are_met_by_name() -> None:
+    @unikernel
+    async def asks(console: Console) -> None:
+        input("name? ")
+
+    @unikernel
+    async def two_calls(console: Console, stack: StackV4) -> None:
+        stack.listen_tcpv4(80, print); stack.listen()  # noqa: E702
+
+    @unikernel
+    async def no_service(stack: StackV4) -> None:
+        stack.listen_tcpv4(80, None)
+
+    @unikernel
+    async def plain(stack: StackV4) -> None:
+        stack.listen_tcpv4(80, lambda flow: None)
+        await stack.listen()
+
+    with lab_of() as lab:
+        lan = lab.lan("br0")
+        assert "a unikernel has its console, await console.read()" in crash_of(asks(devices.default_console), lab)
+        assert "stack.listen(...) was never awaited" in crash_of(two_calls(devices.default_console, stack()), lab, vif=[lan])
+        assert "None is no service: write async def serve(flow)" in crash_of(no_service(stack()), lab, vif=[lan])
+        vm = lab.create(plain(stack("10.0.0.9/24")), vif=[lan])
+        vm.unpause()
+        lab.run(seconds(1))
+        with pytest.raises(LabError):
+            lab.fetch("10.0.0.9", within=seconds(1))
+        assert "the service of port 80 is not async" in str(lab.events("task.crashed", "plain")[0].fields["text"])

@@ -56,19 +56,24 @@ def fingerprint() -> str:
 
 def source(directory: str | None) -> list[str]:
     """Return pip's options for installing from a directory instead of an index."""
-    return ["--no-index", "--find-links", str(Path(directory).resolve())] if directory else []
+    if directory is None:
+        return []
+    if not any(Path(directory).glob("*.whl")):
+        sys.exit(f"bootstrap: --from {directory}: no wheels are there; `bootstrap.py wheelhouse DIR`, on a computer with a network, fills a directory")
+    return ["--no-index", "--find-links", str(Path(directory).resolve())]
 
 
 def setup(directory: str | None) -> None:
     """Make .venv and install the locked versions, unless that was done before."""
     if sys.version_info < NEEDED:
         sys.exit(f"bootstrap: Python {NEEDED[0]}.{NEEDED[1]} or newer is needed; this is {sys.version.split()[0]}")
+    wheels = source(directory)
     if STAMP.exists() and STAMP.read_text() == fingerprint():
         return
     if not Path(python()).exists():
         print("bootstrap: making .venv", flush=True)
-        must(sys.executable, "-m", "venv", str(VENV), why="making .venv")
-    pip = (python(), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *source(directory))
+        must(sys.executable, "-m", "venv", "--clear", str(VENV), why="making .venv")
+    pip = (python(), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *wheels)
     print("bootstrap: installing the locked packages (about a minute)", flush=True)
     must(*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK), why="installing the locked packages")
     must(*pip, "--no-build-isolation", "--no-deps", "--editable", str(HERE), why="installing mirage_lab")
@@ -138,7 +143,10 @@ def wheelhouse(options: argparse.Namespace) -> int:
     """Download what `setup` installs, for this platform and Python, into a directory."""
     Path(options.directory).mkdir(parents=True, exist_ok=True)
     words = ("-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--require-hashes", "--only-binary", ":all:")
-    code = run(sys.executable, *words, "-d", options.directory, "-r", str(LOCK))
+    chosen = sys.executable if _has("pip") else python()
+    if not Path(chosen).exists():
+        sys.exit("bootstrap: pip is needed to download; run: bootstrap.py setup, which brings one, and then this again")
+    code = run(chosen, *words, "-d", options.directory, "-r", str(LOCK))
     if code == 0:
         print(f"bootstrap: {len(list(Path(options.directory).glob('*.whl')))} wheels in {options.directory}; then: bootstrap.py lab --from {options.directory}")
     return code

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
+import io
 import json
 import re
 import subprocess
@@ -84,6 +86,32 @@ def test_every_module_the_glossary_names_is_there() -> None:
 def test_files_the_tour_of_the_internals_names_are_there() -> None:
     for name in re.findall(r"`([\w/]+\.py)`", (ROOT / "docs" / "tour.md").read_text()):
         assert list(PACKAGE.rglob(name)) or (PACKAGE / name).exists(), name
+
+
+def test_what_the_tour_of_the_internals_names_is_there() -> None:
+    classes: dict[str, set[str]] = {}
+    for path in MODULES:
+        tree = ast.parse(path.read_text())
+        named = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        classes.setdefault(path.stem, set()).update(named)
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                classes.setdefault(node.name, set()).update(inner.name for inner in node.body if isinstance(inner, ast.FunctionDef))
+    text = (ROOT / "docs" / "tour.md").read_text()
+    names = re.findall(r"`(\w+)\.(\w+)`", text)
+    assert len(names) > 12
+    for owner, name in names:
+        assert name == "py" or name in classes[owner], f"{owner}.{name}"
+
+
+def test_the_trail_of_the_tour_is_what_its_cell_prints() -> None:
+    text = (ROOT / "docs" / "tour.md").read_text()
+    cell = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", text, re.DOTALL)
+    assert cell is not None
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(cell[1], {})
+    assert printed.getvalue() == cell[2]
 
 
 def test_importing_the_lab_is_light() -> None:

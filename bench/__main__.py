@@ -14,7 +14,7 @@ MODULES = {"tcp": tcp, "boot": boot, "domains": domains, "scheduler": scheduler,
 HEAD = """# What it costs
 
 Measured by `make bench` (`python3 bootstrap.py bench`), best of several runs, on one machine: {machine}. Times vary between machines and moments;
-the ratios vary less. Goals are what we aim at; no test depends on them.
+the ratios (ours to the peer's, of the same unit) vary less. Goals are what we aim at; no test depends on them.
 
 | what | measured | goal | | peer | ratio |
 |---|---|---|---|---|---|

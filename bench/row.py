@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter, process_time
 
-__all__ = ["Row", "best_of", "cpu_of"]
+__all__ = ["Row", "best_each", "best_of", "cpu_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,12 @@ def best_of(count: int, work: Callable[[], object]) -> float:
         work()
         times.append(perf_counter() - began)
     return min(times)
+
+
+def best_each(count: int, works: Sequence[Callable[[], object]]) -> list[float]:
+    """Return the shortest wall time of each of `works`, s, run in turn `count` times: what disturbs one disturbs all."""
+    rounds = [[best_of(1, work) for work in works] for _ in range(count)]
+    return [min(times) for times in zip(*rounds)]
 
 
 def cpu_of(count: int, work: Callable[[], object]) -> float:

@@ -161,6 +161,17 @@ def test_bootstrap_is_standard_library_only_and_the_doctor_speaks() -> None:
         assert lines[-1][0].isdigit()
 
 
+def test_every_bench_is_measured_and_the_table_names_its_machine() -> None:
+    measuring = {path.stem for path in (ROOT / "bench").glob("*.py") if "\ndef run() -> list[Row]:" in path.read_text()}
+    main = ast.parse((ROOT / "bench" / "__main__.py").read_text())
+    listed = next(node.value for node in main.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MODULES")
+    assert isinstance(listed, ast.Dict) and {ast.literal_eval(key) for key in listed.keys if key is not None} == measuring
+    table = (ROOT / "docs" / "benchmarks.md").read_text()
+    assert re.search(r"on one machine: .*\d+ cores.*Python 3\.\d+", table)
+    for goal in (">= 100", ">= 60", "<= 20", "< 1,536", "< 200"):
+        assert f"| {goal} |" in table, goal
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_says_its_question_and_carries_no_error(path: Path) -> None:
     notebook = json.loads(path.read_text())

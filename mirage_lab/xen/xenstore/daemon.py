@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Final
 
 from mirage_lab.runtime import RunQueue, World
+from mirage_lab.tracing.recorder import Kind
 from mirage_lab.xen.abi import errno
 from mirage_lab.xen.abi.io import xs_wire as wire
 from mirage_lab.xen.abi.io.xenbus import parse
 from mirage_lab.xen.abi.xen import Domid
 from mirage_lab.xen.xenstore.client import Client
 from mirage_lab.xen.xenstore.request import answer
-from mirage_lab.xen.xenstore.store import Store, StoreError, View
+from mirage_lab.xen.xenstore.store import Node, Store, StoreError, View, allowed
 from mirage_lab.xen.xenstore.transaction import Transaction
 
 __all__ = ["Connection", "Daemon", "Watch"]
@@ -95,9 +96,16 @@ class Connection:
         if tid not in self.transactions:
             raise StoreError(errno.ENOENT, f"transaction {tid}")
         transaction = self.transactions.pop(tid)
-        if commit:
-            with self.daemon.acting(self, tid):
-                transaction.commit()
+        ended = "committed" if commit else "dropped"
+        try:
+            if commit:
+                with self.daemon.acting(self, tid):
+                    transaction.commit()
+        except StoreError as error:
+            ended = error.name
+            raise
+        finally:
+            self.daemon.ended(self, tid, ended)
 
     def watch(self, path: str, named: str, token: str) -> None:
         """Add a watch; its first event comes at once."""
@@ -127,12 +135,18 @@ class Connection:
 
     def fire(self, watch: Watch, told: str) -> None:
         """Send a watch event."""
+        daemon = self.daemon
+        world = daemon.queue.world
+        cause = world.cause
+        if daemon.k_watch.on:
+            daemon.tell(daemon.k_watch, self.name, {"path": told, "token": watch.token})
         if self.callback is not None:
-            self.daemon.queue.post(self._call, watch, told)
+            daemon.queue.post(self._call, watch, told)
         elif len(self._out) < EVENTS:
             payload = f"{told}\0{watch.token}\0".encode()
             self._out += wire.message(wire.WATCH_EVENT, 0, 0, payload)
-            self.daemon.later(self)
+            daemon.later(self)
+        world.cause = cause
 
     def _call(self, watch: Watch, told: str) -> None:
         if watch in self.watches and self.callback is not None:
@@ -187,20 +201,20 @@ class Connection:
 
 
 class _Acting:
-    """Who changes the store at the moment, for the events."""
+    """Who changes the store at the moment, for the events, and which watches a transaction of it has fired."""
 
-    __slots__ = ("_before", "_daemon", "_now")
+    __slots__ = ("_before", "_daemon", "_now", "_told")
 
     def __init__(self, daemon: Daemon, who: str, tid: int) -> None:
         self._daemon = daemon
         self._now = (who, tid)
-        self._before = daemon.actor
+        self._before, self._told = daemon.actor, daemon.told
 
     def __enter__(self) -> None:
-        self._daemon.actor = self._now
+        self._daemon.actor, self._daemon.told = self._now, set()
 
     def __exit__(self, *exc: object) -> None:
-        self._daemon.actor = self._before
+        self._daemon.actor, self._daemon.told = self._before, self._told
 
 
 class Daemon:
@@ -211,6 +225,7 @@ class Daemon:
         self.queue = queue
         self.say = say
         self.actor: tuple[str, int] = ("dom0", 0)
+        self.told: set[tuple[Watch, str]] = set()
         self._world = world
         self._connections: dict[int, Connection] = {}
         self._direct: list[Connection] = []
@@ -219,11 +234,24 @@ class Daemon:
         self._tid = 0
         self._kinds = {op: world.recorder.kind(f"xenstore.{op}") for op in ("write", "rm", "mkdir", "setperms")}
         self._k_state = world.recorder.kind("xenbus.state")
+        self.k_watch = world.recorder.kind("xenstore.watch")
+        self._k_transaction = world.recorder.kind("xenstore.transaction")
         self.store.on_change = self._changed
 
     def acting(self, connection: Connection, tid: int) -> _Acting:
         """Return a context in which changes are `connection`'s."""
         return _Acting(self, connection.name, tid)
+
+    def tell(self, kind: Kind, source: str, fields: dict[str, object]) -> None:
+        """Record an event that leads further."""
+        world = self._world
+        world.cause = kind.emit(world.now, source, world.cause, fields)
+
+    def ended(self, connection: Connection, tid: int, how: str) -> None:
+        """Record how a transaction ended: committed, dropped, or the error."""
+        kind, world = self._k_transaction, self._world
+        if kind.on:
+            kind.emit(world.now, connection.name, world.cause, {"tx": tid, "end": how})
 
     def next_tid(self) -> int:
         """Return a transaction number nobody uses."""
@@ -273,7 +301,7 @@ class Daemon:
 
     # changes -----------------------------------------------------------------------------------------------------
 
-    def _changed(self, op: str, path: str) -> None:
+    def _changed(self, op: str, path: str, removed: dict[str, Node]) -> None:
         who, tid = self.actor
         kind = self._kinds[op]
         world = self._world
@@ -282,15 +310,22 @@ class Daemon:
         if op == "write":
             value = self.store.nodes[path].value.decode("utf-8", "backslashreplace")[:200]
         if kind.on:
-            world.cause = kind.emit(world.now, who, world.cause, {"path": path, "value": value, "tx": tid})
+            self.tell(kind, who, {"path": path, "value": value, "tx": tid})
         if op == "write" and path.endswith("/state") and ("/device/" in path or "/backend/" in path) and self._k_state.on:
             state = parse(value)
-            world.cause = self._k_state.emit(world.now, who, world.cause, {"path": path, "state": int(state), "name": state.title})
-        for connection, watch in self._concerned(path, below=op == "rm"):
-            told = watch.concerns(path, below=op == "rm")
-            if told is not None and (op == "rm" or self.store.exists(path, connection.domid)):
-                connection.fire(watch, told)
+            self.tell(self._k_state, who, {"path": path, "state": int(state), "name": state.title})
+        self._fire(path, removed, tid)
         world.cause = before
+
+    def _fire(self, path: str, removed: dict[str, Node], tid: int) -> None:
+        """Fire the watches that a change of `path` concerns, of those who may read it; once in a transaction."""
+        for connection, watch in self._concerned(path, below=bool(removed)):
+            told = watch.concerns(path, below=bool(removed))
+            node = removed.get(watch.path, removed[path]) if removed else self.store.nodes[path]
+            if told is None or not allowed(node, connection.domid, "r") or (tid and (watch, told) in self.told):
+                continue
+            self.told.add((watch, told))
+            connection.fire(watch, told)
 
     def watching(self, connection: Connection, watch: Watch) -> None:
         """Note a watch under its path."""

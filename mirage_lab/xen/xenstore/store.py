@@ -17,10 +17,11 @@ from mirage_lab.signatures.errors import RemoteProtocolError
 from mirage_lab.xen.abi import errno
 from mirage_lab.xen.abi.io.xs_wire import ABS_PATH_MAX, REL_PATH_MAX
 
-__all__ = ["Node", "Perms", "Store", "StoreError", "View", "absolute", "parse_perms", "show_perms"]
+__all__ = ["ENTRIES", "Node", "Perms", "Store", "StoreError", "View", "absolute", "allowed", "parse_perms", "show_perms"]
 
 Perms = tuple[tuple[int, str], ...]
 ENTRIES: Final = 1_000
+"""Nodes a guest may own; dom0 is not refused, whoever owns what it makes."""
 VALUE: Final = 2_048
 PERMS: Final = 32
 _NAME = re.compile(r"[A-Za-z0-9@_+/\-.:]*", re.ASCII)
@@ -66,9 +67,12 @@ def show_perms(perms: Perms) -> list[str]:
 
 
 def absolute(path: str, domid: int) -> str:
-    """Return the absolute path, checked: a relative one is below the domain's own.  Raises StoreError EINVAL."""
+    """Return the absolute path, checked: a relative one is below the domain's own.  Raises StoreError EINVAL.
+
+    A name that begins with @ is no path: it can only be watched (docs/misc/xenstore.txt, WATCH).
+    """
     limit = ABS_PATH_MAX if path.startswith("/") else REL_PATH_MAX
-    bad = len(path) > limit or not path or "//" in path or (path.endswith("/") and path != "/")
+    bad = len(path) > limit or not path or path[0] == "@" or "//" in path or (path.endswith("/") and path != "/")
     if bad or not _NAME.fullmatch(path):
         raise StoreError(errno.EINVAL, f"path {path[:80]!r}")
     return path if path.startswith("/") else f"/local/domain/{domid}/{path}"
@@ -79,17 +83,22 @@ def parent_of(path: str) -> str:
     return path.rpartition("/")[0] or "/"
 
 
-def _allowed(node: Node, domid: int, wanted: str) -> bool:
+def allowed(node: Node, domid: int, wanted: str) -> bool:
+    """True if the permissions of `node` let the domain read ("r") or write ("w")."""
     if domid == 0 or node.perms[0][0] == domid:
         return True
     letter = next((letter for who, letter in node.perms[1:] if who == domid), node.perms[0][1])
     return letter in ("b", wanted)
 
 
+Changed = Callable[[str, str, dict[str, Node]], None]
+"""`changed(op, path, removed)`: `removed` holds the nodes that went, by path."""
+
+
 class View:
     """Reading and writing through a mapping of nodes: the store itself, or a transaction on top of it."""
 
-    def __init__(self, changed: Callable[[str, str], None]) -> None:
+    def __init__(self, changed: Changed) -> None:
         self._changed = changed
 
     def _get(self, path: str, *, listing: bool = False) -> Node | None:
@@ -101,8 +110,11 @@ class View:
     def _next(self) -> int:
         raise KeyError
 
-    def _count(self, domid: int, step: int) -> None:
-        """Keep count of the nodes a domain owns; raises StoreError ENOSPC over its quota."""
+    def _count(self, owner: int, step: int) -> None:
+        """Keep count of the nodes a domain owns."""
+
+    def _room(self, owner: int, more: int) -> None:
+        """See that a domain may own that many more; raises StoreError ENOSPC."""
 
     # looking -----------------------------------------------------------------------------------------------------
 
@@ -110,7 +122,7 @@ class View:
         node = self._get(path, listing=listing)
         if node is None:
             raise StoreError(self._why_missing(path, domid), path)
-        if not _allowed(node, domid, wanted):
+        if not allowed(node, domid, wanted):
             raise StoreError(errno.EACCES, path)
         return node
 
@@ -120,13 +132,13 @@ class View:
             path = parent_of(path)
             node = self._get(path)
             if node is not None:
-                return errno.ENOENT if _allowed(node, domid, "r") else errno.EACCES
+                return errno.ENOENT if allowed(node, domid, "r") else errno.EACCES
         return errno.ENOENT
 
     def exists(self, path: str, domid: int = 0) -> bool:
         """True if the domain can read a node there."""
         node = self._get(path)
-        return node is not None and _allowed(node, domid, "r")
+        return node is not None and allowed(node, domid, "r")
 
     def read(self, path: str, domid: int = 0) -> bytes:
         """Return a value."""
@@ -150,20 +162,20 @@ class View:
         if node is None:
             self._create(path, value, domid)
         else:
-            if not _allowed(node, domid, "w"):
+            if not allowed(node, domid, "w"):
                 raise StoreError(errno.EACCES, path)
             self._put(path, Node(value, node.perms, node.children, self._next(), node.children_generation))
-        self._changed("write", path)
+        self._changed("write", path, {})
 
     def mkdir(self, path: str, domid: int = 0) -> None:
         """Make a node; one that is there stays as it is."""
         node = self._get(path)
         if node is not None:
-            if not _allowed(node, domid, "w"):
+            if not allowed(node, domid, "w"):
                 raise StoreError(errno.EACCES, path)
             return
         self._create(path, b"", domid)
-        self._changed("mkdir", path)
+        self._changed("mkdir", path, {})
 
     def _create(self, path: str, value: bytes, domid: int) -> None:
         missing = [path]
@@ -171,9 +183,11 @@ class View:
         while (node := self._get(above)) is None:
             missing.append(above)
             above = parent_of(above)
-        if not _allowed(node, domid, "w"):
+        if not allowed(node, domid, "w"):
             raise StoreError(errno.EACCES, path)
         perms = node.perms if domid == 0 else ((domid, node.perms[0][1]), *node.perms[1:])
+        if domid:
+            self._room(domid, len(missing))
         self._count(perms[0][0], len(missing))
         for made in reversed(missing):
             holder = parent_of(made)
@@ -184,35 +198,41 @@ class View:
             self._put(made, Node(value if made == path else b"", perms, (), self._next(), 0))
 
     def rm(self, path: str, domid: int = 0) -> None:
-        """Remove a node and all below it."""
+        """Remove a node and all below it; one that is not there is fine, if there is one above."""
         if path == "/":
             raise StoreError(errno.EINVAL, "the root cannot be removed")
         node = self._get(path)
         if node is None:
-            code = errno.ENOENT if self._get(parent_of(path)) is not None else self._why_missing(path, domid)
-            raise StoreError(code, path)
-        if not _allowed(node, domid, "w"):
+            above = self._get(parent_of(path))
+            if above is None or not allowed(above, domid, "r"):
+                raise StoreError(self._why_missing(path, domid), path)
+            return
+        if not allowed(node, domid, "w"):
             raise StoreError(errno.EACCES, path)
+        removed = self._subtree(path, node)
         holder = parent_of(path)
         above = self._get(holder)
         assert above is not None
         name = path.rpartition("/")[2]
         names = tuple(child for child in above.children if child != name)
         self._put(holder, Node(above.value, above.perms, names, above.generation, self._next()))
-        self._remove(path, node)
-        self._changed("rm", path)
+        for here, node in removed.items():
+            self._count(node.perms[0][0], -1)
+            self._put(here, None)
+        self._changed("rm", path, removed)
 
-    def _remove(self, path: str, node: Node) -> None:
-        waiting = [(path, node)]
+    def _subtree(self, path: str, node: Node) -> dict[str, Node]:
+        """Return a node and all below it, by path."""
+        waiting, found = [(path, node)], {}
         while waiting:
             here, node = waiting.pop()
+            found[here] = node
             for name in node.children:
                 below = f"{here}/{name}"
                 child = self._get(below)
                 assert child is not None
                 waiting.append((below, child))
-            self._count(node.perms[0][0], -1)
-            self._put(here, None)
+        return found
 
     def set_perms(self, path: str, perms: Perms, domid: int = 0) -> None:
         """Set the permissions; only the owner and dom0 may, and only dom0 may give a node away."""
@@ -223,17 +243,19 @@ class View:
             self._count(perms[0][0], 1)
             self._count(node.perms[0][0], -1)
         self._put(path, Node(node.value, perms, node.children, self._next(), node.children_generation))
-        self._changed("setperms", path)
+        self._changed("setperms", path, {})
 
 
 class Store(View):
-    """The tree itself; `on_change(op, path)` hears of every change."""
+    """The tree itself; `on_change(op, path, removed)` hears of every change."""
 
     def __init__(self) -> None:
-        self.on_change: Callable[[str, str], None] = lambda op, path: None
-        super().__init__(lambda op, path: self.on_change(op, path))
+        self.on_change: Changed = lambda op, path, removed: None
+        super().__init__(lambda op, path, removed: self.on_change(op, path, removed))
         self.nodes: dict[str, Node] = {"/": Node(b"", ((0, "n"),), (), 1, 1)}
         self.owned: dict[int, int] = {}
+        self.committing = False
+        """A transaction, already weighed against the quota, is being carried out."""
         self._generation = 1
         for path in ("/local/domain", "/tool", "/vm", "/libxl"):
             self.mkdir(path)
@@ -251,8 +273,10 @@ class Store(View):
         self._generation += 1
         return self._generation
 
-    def _count(self, domid: int, step: int) -> None:
-        owned = self.owned.get(domid, 0) + step
-        if domid and step > 0 and owned > ENTRIES:
-            raise StoreError(errno.ENOSPC, f"domain {domid} owns {owned - step} nodes; {ENTRIES} are allowed")
-        self.owned[domid] = owned
+    def _count(self, owner: int, step: int) -> None:
+        self.owned[owner] = self.owned.get(owner, 0) + step
+
+    def _room(self, owner: int, more: int) -> None:
+        owned = self.owned.get(owner, 0)
+        if owned + more > ENTRIES and not self.committing:
+            raise StoreError(errno.ENOSPC, f"domain {owner} owns {owned} nodes; {ENTRIES} are allowed")

@@ -10,18 +10,20 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mirage_lab.xen.abi import errno
-from mirage_lab.xen.xenstore.store import Node, Perms, Store, StoreError, View
+from mirage_lab.xen.xenstore.store import ENTRIES, Node, Perms, Store, StoreError, View
 
 __all__ = ["OPERATIONS", "Transaction"]
 
 OPERATIONS: Final = 1_024
+NODES: Final = 1_024
+"""Nodes a guest may look at in one transaction."""
 
 
 class Transaction(View):
     """One transaction of one domain."""
 
     def __init__(self, store: Store, tid: int, domid: int) -> None:
-        super().__init__(lambda op, path: None)
+        super().__init__(lambda op, path, removed: None)
         self.tid = tid
         self.domid = domid
         self._store = store
@@ -29,13 +31,17 @@ class Transaction(View):
         self._seen: dict[str, int] = {}
         self._listed: dict[str, int] = {}
         self._log: list[tuple[str, str, Any]] = []
+        self._owned: dict[int, int] = {}
         self._generation = 1 << 62
 
     def _get(self, path: str, *, listing: bool = False) -> Node | None:
         if path in self._changes:
             return self._changes[path]
         node = self._store.nodes.get(path)
-        self._seen.setdefault(path, node.generation if node is not None else 0)
+        if path not in self._seen:
+            if self.domid and len(self._seen) >= NODES:
+                raise StoreError(errno.ENOSPC, f"more than {NODES} nodes in one transaction")
+            self._seen[path] = node.generation if node is not None else 0
         if listing and node is not None:
             self._listed.setdefault(path, node.children_generation)
         return node
@@ -47,6 +53,14 @@ class Transaction(View):
         self._generation += 1
         return self._generation
 
+    def _count(self, owner: int, step: int) -> None:
+        self._owned[owner] = self._owned.get(owner, 0) + step
+
+    def _room(self, owner: int, more: int) -> None:
+        owned = self._store.owned.get(owner, 0) + self._owned.get(owner, 0)
+        if owned + more > ENTRIES:
+            raise StoreError(errno.ENOSPC, f"domain {owner} owns {owned} nodes; {ENTRIES} are allowed")
+
     def directory(self, path: str, domid: int = 0) -> list[str]:
         """Return the names of the children; a later change of the list is a conflict, even of a node changed here."""
         base = self._store.nodes.get(path)
@@ -54,33 +68,39 @@ class Transaction(View):
             self._listed.setdefault(path, base.children_generation)
         return super().directory(path, domid)
 
-    def _note(self, op: str, path: str, value: Any = None) -> None:
+    def _ready(self) -> None:
         if len(self._log) >= OPERATIONS:
             raise StoreError(errno.ENOSPC, f"more than {OPERATIONS} changes in one transaction")
-        self._log.append((op, path, value))
 
     def write(self, path: str, value: bytes, domid: int = 0) -> None:
         """Write, for now only here."""
+        self._ready()
         super().write(path, value, domid)
-        self._note("write", path, value)
+        self._log.append(("write", path, value))
 
     def mkdir(self, path: str, domid: int = 0) -> None:
         """Make a node, for now only here."""
+        self._ready()
         super().mkdir(path, domid)
-        self._note("mkdir", path)
+        self._log.append(("mkdir", path, None))
 
     def rm(self, path: str, domid: int = 0) -> None:
         """Remove, for now only here."""
+        self._ready()
         super().rm(path, domid)
-        self._note("rm", path)
+        self._log.append(("rm", path, None))
 
     def set_perms(self, path: str, perms: Perms, domid: int = 0) -> None:
         """Set permissions, for now only here."""
+        self._ready()
         super().set_perms(path, perms, domid)
-        self._note("set_perms", path, perms)
+        self._log.append(("set_perms", path, perms))
 
     def commit(self) -> None:
-        """Carry out on the store what was done here; raises StoreError EAGAIN on a conflict."""
+        """Carry out on the store what was done here, all of it or nothing.
+
+        Raises StoreError EAGAIN on a conflict, ENOSPC when the domain has come to own too much meanwhile.
+        """
         nodes = self._store.nodes
         for path, generation in self._seen.items():
             node = nodes.get(path)
@@ -90,7 +110,15 @@ class Transaction(View):
             node = nodes.get(path)
             if node is None or node.children_generation != generation:
                 raise StoreError(errno.EAGAIN, f"transaction {self.tid}: the children of {path} changed meanwhile")
-        store = self._store
+        if self.domid and self._owned.get(self.domid, 0) > 0:
+            self._room(self.domid, 0)
+        self._store.committing = True
+        try:
+            self._carry_out(self._store)
+        finally:
+            self._store.committing = False
+
+    def _carry_out(self, store: Store) -> None:
         for op, path, value in self._log:
             if op == "write":
                 store.write(path, value, self.domid)

@@ -11,7 +11,7 @@ from mirage_lab.signatures.units import ms
 from mirage_lab.xen.abi.io import xs_wire as wire
 from mirage_lab.xen.abi.xen import Domid
 from mirage_lab.xen.xenstore import Daemon, Store, StoreError
-from mirage_lab.xen.xenstore.store import parse_perms
+from mirage_lab.xen.xenstore.store import View, parse_perms
 from mirage_lab.xen.xenstore.transaction import Transaction
 
 GUEST = 3
@@ -228,12 +228,13 @@ def test_the_store_agrees_with_a_dictionary(done: list[tuple[str, str, bytes]], 
 
     for op, path, value in done:
         if op == "rm":
-            if path in model:
-                view.rm(path)
-                model = {name: kept for name, kept in model.items() if name != path and not name.startswith(path + "/")}
-            else:
-                with pytest.raises(StoreError):
+            above = path.rpartition("/")[0]
+            if above and above not in model:
+                with pytest.raises(StoreError, match="ENOENT"):
                     view.rm(path)
+            else:
+                view.rm(path)
+            model = {name: kept for name, kept in model.items() if name != path and not name.startswith(path + "/")}
             continue
         for above in parents(path):
             model.setdefault(above, b"")
@@ -271,3 +272,172 @@ def test_watches_are_found_by_path_and_forgotten_with_their_domain() -> None:
     assert told == [b"/local/domain/3/data/a\0all\0", b"data/a/b\0deep\0"]
     ring.daemon.release(Domid(GUEST))
     assert ring.daemon._watched == {}
+
+
+def test_removing_what_is_not_there_is_fine_below_a_node_that_is() -> None:
+    ring = Ring()
+    assert ring.ask(wire.RM, b"data/nothing\0") == b"OK\0"
+    assert ring.ask(wire.RM, b"data/nothing/below\0") == b"ENOENT\0"
+
+
+def test_names_that_begin_with_an_at_sign_are_reserved_for_what_happens_to_domains() -> None:
+    ring = Ring()
+    for op, rest in ((wire.WRITE, b"value"), (wire.READ, b""), (wire.MKDIR, b""), (wire.RM, b"")):
+        assert ring.ask(op, b"@releaseDomain\0" + rest) == b"EINVAL\0"
+    assert ring.ask(wire.WATCH, b"@anything\0token\0") == b"EINVAL\0"
+
+
+def test_domains_that_come_and_go_are_told_to_who_watches_for_them() -> None:
+    ring = Ring()
+    seen: list[str] = []
+    client = ring.daemon.connect()
+    client.watch("@introduceDomain", seen.append)
+    client.watch("@releaseDomain", seen.append)
+    ring.send(wire.WATCH, b"@releaseDomain\0gone\0")
+    ring.replies()
+    assert sorted(seen) == ["@introduceDomain", "@releaseDomain"]
+    ring.daemon.introduce(Domid(4), memoryview(bytearray(4096)), lambda: None, "other")
+    ring.replies()
+    assert seen[2:] == ["@introduceDomain"] and client.list("/") == ["local", "tool", "vm", "libxl"]
+    ring.daemon.release(Domid(4))
+    assert [payload for _, _, payload in ring.replies()] == [b"@releaseDomain\0gone\0"]
+    assert seen[3:] == ["@releaseDomain"]
+
+
+def test_a_transaction_that_met_another_is_told_eagain_over_the_ring_and_changed_nothing() -> None:
+    ring = Ring()
+    ring.ask(wire.WRITE, b"data/counter\0" + b"1")
+    tid = int(ring.ask(wire.TRANSACTION_START, b"\0")[:-1])
+    assert ring.ask(wire.READ, b"data/counter\0", tid) == b"1"
+    ring.ask(wire.WRITE, b"data/counter\0" + b"2", tid)
+    ring.ask(wire.WRITE, b"data/other\0" + b"3", tid)
+    ring.daemon.store.write(f"{HOME}/data/counter", b"10")
+    assert ring.ask(wire.TRANSACTION_END, b"T\0", tid) == b"EAGAIN\0"
+    assert ring.ask(wire.READ, b"data/counter\0") == b"10"
+    assert ring.ask(wire.READ, b"data/other\0") == b"ENOENT\0"
+    assert ring.ask(wire.TRANSACTION_END, b"T\0", tid) == b"ENOENT\0"
+
+
+def test_a_watch_fires_once_for_a_node_however_often_a_transaction_wrote_it() -> None:
+    ring = Ring()
+    ring.send(wire.WATCH, b"data\0t\0")
+    ring.replies()
+    tid = int(ring.ask(wire.TRANSACTION_START, b"\0")[:-1])
+    for value in (b"1", b"2", b"3"):
+        ring.ask(wire.WRITE, b"data/a\0" + value, tid)
+    ring.ask(wire.WRITE, b"data/b\0", tid)
+    ring.ask(wire.RM, b"data/b\0", tid)
+    ring.send(wire.TRANSACTION_END, b"T\0", 9, tid)
+    assert [payload for op, _, payload in ring.replies() if op == wire.WATCH_EVENT] == [b"data/a\0t\0", b"data/b\0t\0"]
+
+
+def test_a_transaction_over_the_quota_changes_nothing_at_all() -> None:
+    ring = Ring()
+    store = ring.daemon.store
+    tx = Transaction(store, 1, GUEST)
+    for number in range(10):
+        tx.write(f"{HOME}/data/late{number}", b"", GUEST)
+    for number in range(995):
+        store.write(f"{HOME}/data/{number}", b"", GUEST)
+    with pytest.raises(StoreError, match="ENOSPC"):
+        tx.commit()
+    assert not any(name.startswith("late") for name in store.directory(f"{HOME}/data"))
+    with pytest.raises(StoreError, match="ENOSPC"):
+        second = Transaction(store, 2, GUEST)
+        for number in range(10):
+            second.write(f"{HOME}/data/more{number}", b"", GUEST)
+
+
+def test_the_toolstack_is_not_bound_by_the_quota_of_a_guest() -> None:
+    ring = Ring()
+    for number in range(999):
+        ring.daemon.store.write(f"{HOME}/data/{number}", b"", GUEST)
+    ring.daemon.connect().write(f"{HOME}/data/from-dom0", "1")
+    assert ring.ask(wire.WRITE, b"data/from-guest\0" + b"1") == b"ENOSPC\0"
+
+
+def test_what_a_transaction_of_a_guest_looks_at_is_bounded() -> None:
+    ring = Ring()
+    tx = Transaction(ring.daemon.store, 1, GUEST)
+    with pytest.raises(StoreError, match="ENOSPC"):
+        for number in range(100_000):
+            try:
+                tx.read(f"{HOME}/data/nothing{number}", GUEST)
+            except StoreError as error:
+                if error.name != "ENOENT":
+                    raise
+    assert number < 5_000
+
+
+def test_nobody_is_told_of_a_removal_of_what_it_may_not_read() -> None:
+    ring = Ring()
+    store = ring.daemon.store
+    for path, perms in (("/secret", ((0, "n"),)), ("/secret/shown", ((0, "r"),)), ("/open", ((0, "r"),))):
+        store.mkdir(path)
+        store.set_perms(path, perms)
+    for path in (b"/", b"/secret/shown"):
+        ring.send(wire.WATCH, path + b"\0" + path + b"\0")
+    ring.replies()
+    store.rm("/secret")
+    store.rm("/open")
+    assert [payload for _, _, payload in ring.replies()] == [b"/secret/shown\0/secret/shown\0", b"/open\0/\0"]
+
+
+def test_watches_and_transactions_are_told_of_when_asked() -> None:
+    ring = Ring()
+    ring.world.recorder.enable("xenstore.*")
+    ring.send(wire.WATCH, b"data\0token\0")
+    connection = ring.daemon._connections[GUEST]
+    for commit in (False, True):
+        tid = connection.start()
+        connection.view(tid).write(f"{HOME}/data/a", b"", GUEST)
+        connection.end(tid, commit)
+    fired = ring.world.recorder.events("xenstore.watch")
+    assert [event.fields for event in fired] == [{"path": "data", "token": "token"}, {"path": "data/a", "token": "token"}]
+    assert [event.kind for event in ring.world.recorder.causes(fired[1].id)] == ["xenstore.watch", "xenstore.write"]
+    assert [event.fields["end"] for event in ring.world.recorder.events("xenstore.transaction")] == ["dropped", "committed"]
+
+
+Op = tuple[str, str, bytes]
+
+
+def perform(view: View, ops: list[Op]) -> list[object]:
+    """Carry out `ops` and return what was answered."""
+    answers: list[object] = []
+    for op, path, value in ops:
+        try:
+            if op == "read":
+                answers.append(view.read(path))
+            elif op == "list":
+                answers.append(view.directory(path))
+            elif op == "write":
+                view.write(path, value)
+            else:
+                view.rm(path)
+        except StoreError as error:
+            answers.append(error.name)
+    return answers
+
+
+mixed = st.lists(st.tuples(st.sampled_from(["read", "list", "write", "write", "rm"]), names, st.binary(max_size=2)), max_size=8)
+
+
+@given(mixed, mixed, mixed)
+def test_a_transaction_that_commits_was_as_if_alone(before: list[Op], mine: list[Op], others: list[Op]) -> None:
+    store, model = Store(), Store()
+    perform(store, before)
+    tx = Transaction(store, 1, 0)
+    answers = perform(tx, mine)
+    perform(store, others)
+    try:
+        tx.commit()
+    except StoreError as error:
+        assert error.name == "EAGAIN"
+        mine = []
+    else:
+        perform(model, before)
+        perform(model, others)
+        assert perform(model, mine) == answers
+        assert {path: (node.value, set(node.children)) for path, node in store.nodes.items()} == {
+            path: (node.value, set(node.children)) for path, node in model.nodes.items()
+        }

@@ -32,6 +32,7 @@ class RunQueue:
         "_ready",
         "_scheduled",
         "closed",
+        "devices",
         "free_at",
         "guest",
         "name",
@@ -52,6 +53,8 @@ class RunQueue:
         self.steps = 0
         self.free_at = Ns(0)
         self.tasks: dict[Task[Any], None] = {}
+        self.devices: dict[str, Any] = {}
+        """What was connected here, by the name it has in its description: filled by whoever connects, read by views."""
         self.on_crash: Callable[[Task[Any], BaseException], None] = self.report_crash
         self.on_idle: Callable[[], None] | None = None
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...], int]] = deque()

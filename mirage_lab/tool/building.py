@@ -18,12 +18,22 @@ from mirage_lab.xen.dom0.image import Image
 if TYPE_CHECKING:
     from mirage_lab.tool.configuring import Plan
 
-__all__ = ["build", "connect_all", "edited", "manifest"]
+__all__ = ["Slot", "build", "connect_all", "edited", "manifest"]
 
 ALWAYS: Final = {
     "xen": (("mirage_lab.xen.guest.minios", "boots the domain"), ("mirage_lab.xen.guest.xenstore", "finds the domain's devices")),
     "unix": (("mirage_lab.usernet.unix", "runs on this computer"),),
 }
+
+
+class Slot:
+    """A device of a running unikernel: its state (`waiting`, `connecting`, `running`, `failed`, `ended`) and, once connected, itself."""
+
+    __slots__ = ("device", "state")
+
+    def __init__(self) -> None:
+        self.state = "waiting"
+        self.device: Any = None
 
 
 class Entry:
@@ -76,18 +86,34 @@ def build(plan: Plan) -> Image:
 
 
 async def connect_all(found: list[Vertex], keys: Any, profile: str | None, os: Any, sealed: Sealed) -> None:
-    """Connect each device once, what is needed first, then run the unikernel."""
-    connected: dict[str, Any] = {}
+    """Connect each device once, what is needed first, then run the unikernel; `os.queue.devices` tells how far that is."""
+    slots = {vertex.id: Slot() for vertex in found}
+    os.queue.devices.update(slots)
+    tell = {state: os.queue.kind(f"device.{state}") for state in ("connecting", "running", "failed", "ended")}
+
+    def move(vertex: Vertex, state: str) -> None:
+        slots[vertex.id].state = state
+        if tell[state].on:
+            tell[state].emit(os.queue.now, os.queue.name, os.queue.world.cause, {"device": vertex.id, "module_type": vertex.module_type})
+
     for vertex in found:
-        what, below = vertex.what, [connected[name] for _, name in vertex.needs]
-        if isinstance(what, Impl):
-            resolved = dict(what.keys)
-            if "profile" in resolved and resolved["profile"] is None:
-                resolved["profile"] = profile or getattr(os, "profile", "today")
-            device = what.connect(os, resolved, *below)
-            connected[vertex.id] = await device if inspect.isawaitable(device) else device
-        elif isinstance(what, Unikernel):
-            await sealed.start(os.console.log)(*below, **keys)
+        what, below = vertex.what, [slots[name].device for _, name in vertex.needs]
+        try:
+            if isinstance(what, Impl):
+                move(vertex, "connecting")
+                resolved = dict(what.keys)
+                if "profile" in resolved and resolved["profile"] is None:
+                    resolved["profile"] = profile or getattr(os, "profile", "today")
+                device = what.connect(os, resolved, *below)
+                slots[vertex.id].device = await device if inspect.isawaitable(device) else device
+                move(vertex, "running")
+            elif isinstance(what, Unikernel):
+                move(vertex, "running")
+                await sealed.start(os.console.log)(*below, **keys)
+                move(vertex, "ended")
+        except Exception:
+            move(vertex, "failed")
+            raise
 
 
 def edited(image: Image) -> str:

@@ -7,7 +7,6 @@ one lock: `run` on the calling thread, `play` in a thread of its own.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from mirage_lab.runtime.clock import show
 from mirage_lab.runtime.driver import Driver, Player
 from mirage_lab.runtime.journal import Entry
 from mirage_lab.runtime.places import Place, Report, plain_place
+from mirage_lab.runtime.turns import Turns
 from mirage_lab.signatures.units import Ns
 from mirage_lab.tracing.capture import LIMIT_BYTES
 from mirage_lab.tracing.recorder import Event
@@ -51,9 +51,13 @@ class Lab:
     def __init__(self, seed: int = 0, *, name: str = "lab") -> None:
         self.seed = seed
         self.name = name
-        self.lock = threading.RLock()
+        self.lock = Turns()
         self.closed = False
         self._machine = self._fresh_machine()
+        self.watchers: list[Callable[[], None]] = []
+        """Called between the slices of a run, on the thread that drives: live views look at the world there."""
+        self.heading: tuple[Ns, Ns] | None = None
+        """While `run` drives: from where to where."""
         self._player: Player | None = None
         self._claimed = False
 
@@ -105,6 +109,11 @@ class Lab:
     def playing(self) -> bool:
         """True while `play` drives the world."""
         return self._player is not None and self._player.playing
+
+    @property
+    def speed(self) -> float:
+        """Virtual seconds a second while playing; 0 when not."""
+        return self._player.speed if self._player is not None and self._player.playing else 0.0
 
     @property
     def journal(self) -> list[Entry]:

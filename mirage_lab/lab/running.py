@@ -24,6 +24,9 @@ __all__ = ["Reply", "fetch", "ping", "run", "run_until", "told"]
 PATIENCE = Ns(500_000_000)
 """Host time before a progress line appears."""
 
+BAR = 24
+"""Characters of a progress bar."""
+
 Goal = tuple[Ns, Callable[[], bool] | None]
 
 
@@ -67,15 +70,23 @@ def _drive(lab: Lab, until: Ns, stop: Callable[[], bool] | None, every: int = 25
 
     def progress(now: Ns) -> None:
         nonlocal said
+        for watch in tuple(lab.watchers):
+            watch()
         show_line = type(lab).progress
         elapsed = monotonic_ns() - began
         if show_line is None or elapsed < PATIENCE or elapsed - said < PATIENCE // 2:
             return
         said = elapsed
         share = (now - start) / (until - start) if until > start else 1.0
-        show_line(f"t = {show(now)} of {show(until)} ({share:.0%}) · {lab.machine.frames:,} frames · stop button: the world stays whole")
+        full = round(share * BAR)
+        bar = "█" * full + "░" * (BAR - full)
+        show_line(f"{bar} {share:.0%} · t = {show(now)} of {show(until)} · {lab.machine.frames:,} frames · stop button: the world stays whole")
 
-    outcome = lab.driver(progress).run(until, stop, every=every)
+    lab.heading = (start, until)
+    try:
+        outcome = lab.driver(progress).run(until, stop, every=every)
+    finally:
+        lab.heading = None
     if said and (show_line := type(lab).progress) is not None:
         show_line("")
     return outcome

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from mirage_lab.runtime.host import monotonic_ns
 from mirage_lab.runtime.places import is_person
+from mirage_lab.runtime.turns import Turns
 from mirage_lab.runtime.world import World
 from mirage_lab.signatures.units import Ns
 
@@ -170,7 +171,7 @@ class _Pace:
 class Player:
     """Drives a world from a thread: `speed` virtual seconds a second.  `on_stop` is told when it ends by itself."""
 
-    def __init__(self, world: World, lock: threading.RLock, speed: float = 1.0) -> None:
+    def __init__(self, world: World, lock: Turns, speed: float = 1.0) -> None:
         self.world = world
         self.lock = lock
         self.speed = speed
@@ -199,6 +200,12 @@ class Player:
     def _slice_ends(self, end: Ns) -> Callable[[], bool]:
         return lambda: monotonic_ns() >= end or self._stop.is_set()
 
+    def _give_way(self) -> None:
+        """Let those who wait for the lock have it, for as long as they come (a tenth of a second at most)."""
+        patience = 100
+        while self.lock.wanted and patience and not self._stop.wait(0.001):
+            patience -= 1
+
     def _play(self) -> None:
         world = self.world
         pace = _Pace(world, self.speed)
@@ -212,6 +219,7 @@ class Player:
                 with self.lock:
                     if not self._stop.is_set():
                         world.host.dispatch(ready)
+                self._give_way()
         except BaseException as error:
             self.error = error
             world.report("lab", f"playing stopped: {type(error).__name__}: {error}")

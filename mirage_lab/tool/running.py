@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from mirage_lab.runtime import World
 from mirage_lab.runtime.clock import show
 from mirage_lab.runtime.driver import Driver, Player
 from mirage_lab.runtime.tasks import Task
+from mirage_lab.runtime.turns import Turns
 from mirage_lab.signatures.errors import DescriptionError, MirageError
 from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.tool.building import connect_all
@@ -37,7 +37,7 @@ class Running:
         self.platform = UnixPlatform(world, queue, log or (lambda text: None))
         self.error = ""
         self.done = False
-        self._lock = threading.RLock()
+        self._lock = Turns()
         self._player: Player | None = None
         queue.on_crash = self._crashed
         sealed = seal(plan.job.function)

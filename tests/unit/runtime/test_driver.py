@@ -13,6 +13,7 @@ import pytest
 from mirage_lab.runtime import Driver, World, tasks
 from mirage_lab.runtime.driver import Player
 from mirage_lab.runtime.host import monotonic_ns
+from mirage_lab.runtime.turns import Turns
 from mirage_lab.runtime.watchdog import GuestSpinning
 from mirage_lab.signatures.units import ms, seconds
 
@@ -103,7 +104,7 @@ def test_with_a_host_connection_open_the_world_does_not_run_ahead_of_the_wall() 
 
 
 def test_playing_serves_host_sockets_and_enters_their_bytes_at_ticks() -> None:
-    world, lock, arrived = World(), threading.RLock(), threading.Event()
+    world, lock, arrived = World(), Turns(), threading.Event()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     entered: list[tuple[int, bytes]] = []
@@ -127,7 +128,7 @@ def test_playing_serves_host_sockets_and_enters_their_bytes_at_ticks() -> None:
 
 
 def test_a_spinning_guest_is_stopped_under_play_too() -> None:
-    world, lock, stopped = World(), threading.RLock(), threading.Event()
+    world, lock, stopped = World(), Turns(), threading.Event()
     guest = world.queue("spinner")
     guest.guest = True
     errors: list[BaseException] = []
@@ -149,6 +150,28 @@ def test_a_spinning_guest_is_stopped_under_play_too() -> None:
     assert stopped.wait(10)
     player.stop()
     assert isinstance(errors[0], GuestSpinning) and player.error is None
+    world.close()
+
+
+def test_a_player_that_never_rests_lets_others_have_the_lock() -> None:
+    world, lock = World(), Turns()
+
+    async def busy() -> None:
+        while True:
+            await tasks.checkpoint()
+
+    world.queue("busy").spawn(busy())
+    player = Player(world, lock, 1_000_000.0)
+    player.start()
+    got = 0
+    for _ in range(30):
+        before = world.events
+        while world.events == before:
+            assert player.playing
+        with lock:
+            got += 1
+    player.stop()
+    assert got == 30
     world.close()
 
 

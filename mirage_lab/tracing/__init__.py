@@ -5,7 +5,7 @@ Theory of operation.  Everything a learner may want to see is an event with a st
 kept in the timer, event-channel bit or frame that leads on: `Recorder.causes` walks it back.  Frames are kept apart, in
 bounded captures (`capture`), and leave as pcapng (`pcapng`), which tshark and Wireshark read.
 
-Reading order: recorder, capture, pcapng, svg.
+Reading order: recorder, capture, pcapng, svg, png.
 """
 
 from mirage_lab.tracing.recorder import Event, Kind, Recorder

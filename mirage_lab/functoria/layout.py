@@ -53,8 +53,8 @@ class Layout:
     edges: tuple[Edge, ...]
 
 
-def layout(found: list[Vertex]) -> Layout:
-    """Return the drawing of a graph given in dependency order."""
+def layout(found: list[Vertex], beside: int = 0) -> Layout:
+    """Return the drawing of a graph given in dependency order; `beside`: characters to keep free beside each module type."""
     layer: dict[str, int] = {}
     for vertex in reversed(found):
         layer.setdefault(vertex.id, 0)
@@ -74,7 +74,7 @@ def layout(found: list[Vertex]) -> Layout:
                 chain.append(lane)
             chains[vertex.id, below, hole] = [*chain, below]
     _order(rows, chains)
-    return _place(rows, chains, by_id)
+    return _place(rows, chains, by_id, beside)
 
 
 def _order(rows: list[list[str]], chains: dict[tuple[str, str, str], list[str]]) -> None:
@@ -94,15 +94,15 @@ def _order(rows: list[list[str]], chains: dict[tuple[str, str, str], list[str]])
         rows[index].sort(key=middle)
 
 
-def _width(name: str, by_id: dict[str, Vertex]) -> float:
+def _width(name: str, by_id: dict[str, Vertex], beside: int) -> float:
     if name not in by_id:
         return LANE
     vertex = by_id[name]
-    return max(len(name[:48]), len(vertex.module_type)) * CHARACTER + PADDING
+    return max(len(name[:48]), len(vertex.module_type) + beside) * CHARACTER + PADDING
 
 
-def _place(rows: list[list[str]], chains: dict[tuple[str, str, str], list[str]], by_id: dict[str, Vertex]) -> Layout:
-    widths = {name: _width(name, by_id) for row in rows for name in row}
+def _place(rows: list[list[str]], chains: dict[tuple[str, str, str], list[str]], by_id: dict[str, Vertex], beside: int) -> Layout:
+    widths = {name: _width(name, by_id, beside) for row in rows for name in row}
     totals = [sum(widths[name] for name in row) + GAP_X * (len(row) - 1) for row in rows]
     wide = max(totals, default=0) + 2 * MARGIN
     middle: dict[str, tuple[float, float]] = {}

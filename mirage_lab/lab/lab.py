@@ -46,6 +46,9 @@ class Lab:
     progress: ClassVar[Callable[[str], None] | None] = None
     """Who shows a progress line while a run takes more than half a second."""
 
+    programs: ClassVar[Callable[[], list[str]] | None] = None
+    """Who knows the programs of this computer that were started in the background: a line for each."""
+
     _open: ClassVar[dict[str, weakref.ref[Lab]]] = {}
 
     def __init__(self, seed: int = 0, *, name: str = "lab") -> None:

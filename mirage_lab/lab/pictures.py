@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mirage_lab.lab.lab import Lab
     from mirage_lab.lab.machine import Machine
 
-__all__ = ["hosts", "lab_svg", "lab_text", "lan_text", "trace_html", "trace_text", "vm_svg", "vm_text"]
+__all__ = ["hosts", "lab_svg", "lab_text", "lan_detail", "lan_text", "trace_html", "trace_text", "vm_svg", "vm_text"]
 
 
 def hosts(machine: Machine) -> Hosts:
@@ -71,10 +71,11 @@ def lan_text(machine: Machine, name: str) -> str:
     seen = machine.lans[name].statistics()
     lost = sum(seen.lost.values())
     ports = ", ".join(seen.ports)
-    return f"lan {name}: {_lan(machine, name).subnet}, {_detail(machine, name)}; {seen.frames:,} frames, {lost:,} lost; ports: {ports}"
+    return f"lan {name}: {_lan(machine, name).subnet}, {lan_detail(machine, name)}; {seen.frames:,} frames, {lost:,} lost; ports: {ports}"
 
 
-def _detail(machine: Machine, name: str) -> str:
+def lan_detail(machine: Machine, name: str) -> str:
+    """Return the faults of a lan in words."""
     faults = machine.lans[name].faults
     told = [f"latency {spoken(faults['latency'])}"] if faults["latency"] else ["no latency"]
     told += [f"{key} {spoken(faults[key])}" for key in ("jitter",) if faults[key]]
@@ -85,7 +86,7 @@ def _detail(machine: Machine, name: str) -> str:
 
 def _lan(machine: Machine, name: str) -> LanBox:
     interface = machine.subnets[name]
-    return LanBox(name, str(interface.network), str(interface.ip), _detail(machine, name))
+    return LanBox(name, str(interface.network), str(interface.ip), lan_detail(machine, name))
 
 
 def _machine(machine: Machine, name: str) -> MachineBox:

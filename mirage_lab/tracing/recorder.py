@@ -155,6 +155,24 @@ class Recorder:
             rows = [row for row in self._rows if row[4] in known]
         return [Event(*row) for row in rows if source is None or row[3] == source]
 
+    def latest(self, pattern: str, count: int, *, look_back: int = 20_000) -> list[Event]:
+        """Return the newest `count` events of kinds matching `pattern`, newest first, among the last `look_back` events."""
+        known = {name for name in self._kinds if fnmatchcase(name, pattern)}
+        rows, found = self._rows, list[Event]()
+        for index in range(len(rows) - 1, max(-1, len(rows) - 1 - look_back), -1):
+            if rows[index][4] in known:
+                found.append(Event(*rows[index]))
+                if len(found) == count:
+                    break
+        return found
+
+    def after(self, id: int, limit: int | None = None) -> list[Event]:
+        """Return the kept events newer than event `id`, oldest first, at most the first `limit`."""
+        if not self._rows:
+            return []
+        first = max(0, id + 1 - self._rows[0][0])
+        return [Event(*row) for row in self._rows[first : None if limit is None else first + limit]]
+
     def event(self, id: int) -> Event | None:
         """Return the event with this id, or None when it was never made or is no longer kept."""
         if not self._rows:

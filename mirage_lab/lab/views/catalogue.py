@@ -1,0 +1,12 @@
+"""catalogue: the tabs of a lab, in the order they stand in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mirage_lab.lab.views import dashboard, graph, xenstore
+from mirage_lab.lab.views.kinds import View
+
+__all__ = ["VIEWS"]
+
+VIEWS: Final[tuple[View, ...]] = (dashboard.VIEW, graph.VIEW, xenstore.VIEW)

@@ -2,7 +2,8 @@
 
 Each is an output of its own, since a front end shows only one format of an output.  The picture (PNG, SVG and a line of
 text) is what a saved notebook still has when the widget has nobody to talk to: an untrusted notebook shows no SVG, and
-only JupyterLab draws widgets.  It is drawn again when the world comes to rest.  MIRAGE_LAB_WIDGETS=off leaves the widgets out.
+only JupyterLab draws widgets.  It is drawn again when the world comes to rest.  MIRAGE_LAB_PROGRESS=off
+leaves out what moves, progress lines and widgets: outputs to be compared.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Showing:
     @property
     def live(self) -> bool:
         """True when widgets can be shown: there is a kernel, and nobody switched them off."""
-        return getattr(self._ipython, "kernel", None) is not None and os.environ.get("MIRAGE_LAB_WIDGETS", "on") != "off"
+        return getattr(self._ipython, "kernel", None) is not None and os.environ.get("MIRAGE_LAB_PROGRESS", "on") != "off"
 
     def show(self, thing: Any) -> None:
         """Show the widget, the words, the picture."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from mirage_lab.signatures.errors import DescriptionError, DeviceTypeError
+from mirage_lab.signatures.errors import DescriptionError, DeviceTypeError, Mismatch
 
 __all__ = ["Connect", "Impl", "NotRunning"]
 
@@ -55,9 +55,12 @@ class Impl:
         found = getattr(given, "module_type", None)
         if found == wanted and isinstance(given, Impl):
             return
-        fits = ", ".join(f"devices.{name}" for name in self.fitting(wanted))
+        fitting = tuple(f"devices.{name}" for name in self.fitting(wanted))
+        fits = ", ".join(fitting)
         what = f"{given.name} is {found}" if isinstance(given, Impl) else f"{given!r} is no device"
-        raise DeviceTypeError(f"{self.name} is built on {wanted}, and {what}{'; what fits: ' + fits if fits else ''}")
+        name = given.name if isinstance(given, Impl) else repr(given)[:60]
+        mismatch = Mismatch(self.name, wanted.lower(), wanted, name, str(found or "no device"), fitting)
+        raise DeviceTypeError(f"{self.name} is built on {wanted}, and {what}{'; what fits: ' + fits if fits else ''}", mismatch)
 
     @property
     def identity(self) -> tuple[Any, ...]:

@@ -10,9 +10,10 @@ from mirage_lab.functoria.layout import layout
 from mirage_lab.tracing.svg import FAINT, INK, MUTED, OKABE_ITO, Svg
 
 if TYPE_CHECKING:
+    from mirage_lab.signatures.errors import Mismatch
     from mirage_lab.signatures.functor import Unikernel
 
-__all__ = ["unikernel_svg"]
+__all__ = ["mismatch_svg", "unikernel_svg"]
 
 
 def unikernel_svg(unikernel: Unikernel, title: str = "") -> str:
@@ -37,4 +38,22 @@ def unikernel_svg(unikernel: Unikernel, title: str = "") -> str:
         middle = box.x + box.width / 2
         svg.text(middle, box.y + 19, vertex.id, anchor="middle", bold=True, fill=colour, limit=48)
         svg.text(middle, box.y + 34, vertex.module_type, size=10, anchor="middle", fill=MUTED, limit=24)
+    return str(svg)
+
+
+def mismatch_svg(edge: Mismatch, desc: str) -> str:
+    """Return an edge of a device graph that cannot be: both ends, the type expected on it, and what would fit."""
+    fits = list(edge.fits[:6])
+    wide = max(320, 30 + 6.6 * max((len(name) for name in fits), default=0))
+    svg = Svg(360 + wide, max(190, 78 + 24 * len(fits)), f"{edge.above}: the hole {edge.hole} wants {edge.wanted}", desc)
+    for y, name, below, colour in ((18, edge.above, f"wants {edge.wanted}", INK), (128, edge.given, f"is {edge.found}", OKABE_ITO[1])):
+        svg.rect(20, y, 300, 44, fill="#ffffff", stroke=colour, thick=1.5, radius=6)
+        svg.text(170, y + 19, name, anchor="middle", bold=True, limit=42)
+        svg.text(170, y + 35, below, anchor="middle", size=10, fill=MUTED, limit=44)
+    svg.arrow(170, 62, 170, 125, stroke=OKABE_ITO[1], thick=2, dash="5 4")
+    svg.text(178, 90, f"\u2715 expected {edge.wanted}", bold=True, size=11)
+    svg.text(178, 106, f"in the hole {edge.hole}", size=10, fill=MUTED, limit=24)
+    svg.text(352, 32, f"what fits {edge.wanted}:" if fits else f"no device of the catalogue is a {edge.wanted}", bold=True, size=11)
+    for place, name in enumerate(fits):
+        svg.text(352, 54 + 24 * place, name, mono=True, size=11, limit=60)
     return str(svg)

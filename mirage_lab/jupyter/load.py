@@ -25,5 +25,6 @@ def load(ipython: Any) -> None:
     ipython.register_magics(magics)
     magics.register_completions()
     Lab.places = staticmethod(cell_place(ipython))
+    Lab.programs = magics.programs
     Reporting(ipython).install(Lab)
     Showing(ipython).install()

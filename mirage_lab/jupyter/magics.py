@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from IPython.core.magic import Magics as IPythonMagics
@@ -52,6 +53,10 @@ def _parser(magic: str, told: dict[str, str]) -> tuple[_Parser, dict[str, argpar
     parser = _Parser(prog=f"%{magic}", description=f"Commands: {', '.join(told)}.", formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     return parser, {name: commands.add_parser(name, help=help_text, description=help_text) for name, help_text in told.items()}
+
+
+def _words(args: object) -> str:
+    return " ".join(map(str, args)) if isinstance(args, list | tuple) else str(args)
 
 
 @magics_class
@@ -247,9 +252,24 @@ class Magics(IPythonMagics):
         if done.left_out:
             print(f"... {done.left_out:,} more bytes of output were left out")
         if done.code is None:
-            print(f"{done.words[0]} was stopped after {timeout:g} s; -t gives it longer")
-        elif done.code:
-            print(f"{done.words[0]} ended with {done.code}")
+            print(f"{Path(done.words[0]).name} was stopped after {timeout:g} s; -t gives it longer")
+        else:
+            print(f"{Path(done.words[0]).name} ended with {done.code}{self._after_host()}")
+
+    def _after_host(self) -> str:
+        """What stands open after a program of this computer ran."""
+        lab = Lab.current(self._chosen) or Lab.current()
+        if lab is None:
+            return ""
+        where = "plays on" if lab.playing else "is paused again"
+        traces = [trace.name for trace in lab.traces]
+        step = f"the packets are in lab.capture({traces[0]!r})" if traces else "lab.capture(lan) records packets"
+        return f" · the lab {where} · next: {step}"
+
+    def programs(self) -> list[str]:
+        """Return the programs that %host -b started and that still run, a line each."""
+        running = [started for started in self._background if started.poll() is None]
+        return [f"{_words(started.args)} (process {started.pid}, started by %host -b)" for started in running]
 
     # %lab --------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,11 @@ import os
 import sys
 from typing import Any
 
+from IPython.display import publish_display_data
+
+from mirage_lab.functoria.picture import mismatch_svg
 from mirage_lab.jupyter.places import cell_place
+from mirage_lab.jupyter.showing import picture_bundle
 from mirage_lab.runtime.places import Report, person_frames
 from mirage_lab.signatures.errors import MirageError
 
@@ -46,6 +50,9 @@ class Reporting:
         told = [f"  {place(frame.filename, frame.lineno or 0)}: {(frame.line or '').strip()}" for frame in frames]
         lines = [f"{kind.__name__}: {error}", *told]
         shell._showtraceback(kind, error, lines)
+        mismatch = getattr(error, "mismatch", None)
+        if mismatch is not None:
+            publish_display_data(picture_bundle(mismatch_svg(mismatch, str(error)), f"{mismatch.above} -> {mismatch.given}: expected {mismatch.wanted}"))
         return lines
 
     def _after_cell(self, *ignored: Any) -> None:

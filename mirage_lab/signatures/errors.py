@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 __all__ = [
     "ConnectionRefused",
     "ConnectionReset",
@@ -13,6 +15,7 @@ __all__ = [
     "IsReadOnly",
     "LocalProtocolError",
     "MirageError",
+    "Mismatch",
     "RemoteProtocolError",
     "Unimplemented",
     "UnknownKey",
@@ -75,5 +78,21 @@ class DescriptionError(MirageError):
     """A description (a unikernel, a device, a job) was used as if it were running, or put together wrongly."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """An edge of a device graph that cannot be: what was to be built, its hole, what that wants, what was given, what fits."""
+
+    above: str
+    hole: str
+    wanted: str
+    given: str
+    found: str
+    fits: tuple[str, ...] = ()
+
+
 class DeviceTypeError(DescriptionError, TypeError):
-    """A hole of a unikernel was filled with a device of another module type."""
+    """A hole was filled with a device of another module type; `mismatch` is the edge."""
+
+    def __init__(self, message: str, mismatch: Mismatch | None = None) -> None:
+        super().__init__(message)
+        self.mismatch = mismatch

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from mirage_lab.signatures.errors import DescriptionError, DeviceTypeError
+from mirage_lab.signatures.errors import DescriptionError, DeviceTypeError, Mismatch
 
 __all__ = ["Hole", "Key", "Unikernel", "unikernel"]
 
@@ -135,9 +135,10 @@ class Unikernel:
             what = f"{device.__name__} is a function (call it: devices.{device.__name__}(...))"
         else:
             what = f"{_named(device)} is {given or 'no device but a ' + type(device).__name__}"
-        fitting = device.fitting(hole.module_type) if callable(getattr(device, "fitting", None)) else ()
-        fits = f"; what fits: {', '.join(f'devices.{name}' for name in fitting)}" if fitting else ""
-        raise DeviceTypeError(f"{self.name}: the hole {hole.name} wants {hole.module_type}, and {what}{fits}")
+        fitting = tuple(f"devices.{name}" for name in device.fitting(hole.module_type)) if callable(getattr(device, "fitting", None)) else ()
+        fits = f"; what fits: {', '.join(fitting)}" if fitting else ""
+        mismatch = Mismatch(self.name, hole.name, hole.module_type, _named(device), str(given or "no device"), fitting)
+        raise DeviceTypeError(f"{self.name}: the hole {hole.name} wants {hole.module_type}, and {what}{fits}", mismatch)
 
     def _not_running(self, what: str) -> NoReturn:
         way = "lab.create(...)" if self.is_job else f"{self.name}(devices...), then configure, build and lab.create"

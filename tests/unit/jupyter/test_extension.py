@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,8 +98,8 @@ def test_host_runs_programs_without_a_shell_and_bounded(cell: Any, shell: Any) -
 
     shell.user_ns["python"] = sys.executable
     shell.user_ns["payload"] = "; echo pwned {other}"
-    assert cell("%host {python} -c 'import sys; print(sys.argv[1])' {payload}") == "; echo pwned {other}\n"
-    assert cell("%%host {python} -c 'print(input())'\nfrom the cell") == "from the cell\n"
+    assert cell("%host {python} -c 'import sys; print(sys.argv[1])' {payload}").splitlines()[0] == "; echo pwned {other}"
+    assert cell("%%host {python} -c 'print(input())'\nfrom the cell").startswith("from the cell\n")
     assert "ended with 3" in cell("%host {python} -c 'raise SystemExit(3)'")
     assert "was stopped after 0.3 s" in cell("%host -t 0.3 {python} -c 'while True: pass'")
     assert "is not installed on this computer" in cell("%host no-such-program-here")
@@ -114,7 +115,10 @@ def test_host_plays_the_lab_meanwhile(cell: Any, shell: Any) -> None:
     shell.user_ns["python"] = sys.executable
     shell.user_ns["get"] = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read())"
     cell("lab = Lab.demo('web', seed=1)\nsite = lab.forward('web', 80)")
-    assert cell("%host {python} -c {get} {site.url}") == "b'hello\\n'\n"
+    assert cell("%host {python} -c {get} {site.url}").splitlines() == [
+        "b'hello\\n'",
+        f"{Path(sys.executable).name} ended with 0 · the lab is paused again · next: the packets are in lab.capture('br0')",
+    ]
     assert not shell.user_ns["lab"].playing
 
 

@@ -13,6 +13,7 @@ from mirage_lab.tool.devices.direct_stackv4 import direct_stackv4_with_default_i
 from mirage_lab.tool.devices.etif import etif
 from mirage_lab.tool.devices.ipv4 import ipv4
 from mirage_lab.tool.devices.netif import netif
+from mirage_lab.tool.devices.ramdisk import ramdisk
 from mirage_lab.tool.devices.socket_stackv4 import socket_stackv4
 from mirage_lab.tool.devices.tcpv4 import direct_stackv4, tcpv4
 from mirage_lab.tool.devices.timers import default_time
@@ -31,6 +32,7 @@ __all__ = [
     "etif",
     "ipv4",
     "netif",
+    "ramdisk",
     "socket_stackv4",
     "tcpv4",
     "udpv4",

@@ -16,7 +16,7 @@ from mirage_lab.plot.scale import round_step, spoken
 from mirage_lab.tracing.recorder import Event
 from mirage_lab.tracing.svg import FAINT, INK, MUTED, OKABE_ITO, Svg, bounded, visible
 
-__all__ = ["Boot", "boot_of", "boot_svg", "boot_text"]
+__all__ = ["Boot", "boot_of", "boot_picture", "boot_svg", "boot_text"]
 
 _LEFT, _RIGHT, _WIDTH = 132, 20, 860
 _CONSOLE_LINES = 8
@@ -72,6 +72,11 @@ def boot_of(events: Iterable[Event], name: str, domid: int, *, start: int | None
 
 def boot_svg(boot: Boot, colour: str = OKABE_ITO[0]) -> str:
     """Return the timeline as SVG; `colour` is the domain's."""
+    return str(boot_picture(boot, colour))
+
+
+def boot_picture(boot: Boot, colour: str = OKABE_ITO[0]) -> Svg:
+    """Return the timeline as a picture."""
     devices = _devices(boot)
     height = 176 + 22 * max(1, 2 * len(devices)) + 18 * max(1, min(_CONSOLE_LINES, len(boot.lines)))
     words = boot_text(boot)
@@ -95,7 +100,7 @@ def boot_svg(boot: Boot, colour: str = OKABE_ITO[0]) -> str:
             picture.text(x, y + 13, str(state), size=11, anchor="middle", fill=INK if side == "back" else "#ffffff", limit=4)
         y += 22
     _console(picture, boot, y)
-    return str(picture)
+    return picture
 
 
 def boot_text(boot: Boot) -> str:

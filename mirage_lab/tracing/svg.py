@@ -158,6 +158,11 @@ class Svg:
             look += f' font-family="{MONO}"'
         self._parts.append(f'<text {look} xml:space="preserve">{_tip(tip)}{_words(words, limit)}</text>')
 
+    def place(self, picture: Svg, x: float, y: float) -> None:
+        """Draw another picture inside this one, its top left corner at (x, y)."""
+        with self.group(picture.title, dx=x, dy=y):
+            self._parts += picture._parts
+
     @contextmanager
     def group(self, tip: str = "", *, dx: float = 0, dy: float = 0) -> Iterator[None]:
         """Shapes drawn inside belong together: one tooltip, moved together by (dx, dy)."""

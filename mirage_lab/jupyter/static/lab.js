@@ -2,12 +2,13 @@
 // The kernel sends whole snapshots; at most one is drawn per frame of the screen.
 
 import { button, eachRow, el, labelled, roving, setAttrs, setText, showCount, showTime } from "./dom.js";
+import { bootView } from "./boot.js";
 import { consoleDrawer } from "./console.js";
 import { dashboardView } from "./dashboard.js";
 import { graphView } from "./graph.js";
 import { xenstoreView } from "./xenstore.js";
 
-const LAB_TABS = { dashboard: dashboardView, graph: graphView, xenstore: xenstoreView };
+const LAB_TABS = { dashboard: dashboardView, graph: graphView, boot: bootView, xenstore: xenstoreView };
 const LAB_ANNOUNCE_MS = 1000;
 const LAB_ANSWER_MS = 30000;
 

@@ -41,6 +41,27 @@ TIME_INFO: Final = struct.Struct("<I4xQQIbB2x")
 WALL_CLOCK: Final = struct.Struct("<III")
 """wc_version, wc_sec, wc_nsec."""
 
+FIELDS: Final[tuple[tuple[str, int, int], ...]] = (
+    ("vcpu_info[0].evtchn_upcall_pending", VCPU_INFO + UPCALL_PENDING, 1),
+    ("vcpu_info[0].evtchn_upcall_mask", VCPU_INFO + UPCALL_MASK, 1),
+    ("vcpu_info[0].evtchn_pending_sel", VCPU_INFO + PENDING_SEL, 8),
+    ("vcpu_info[0].arch", VCPU_INFO + VCPU_ARCH, 16),
+    ("vcpu_info[0].time.version", VCPU_INFO + VCPU_TIME, 4),
+    ("vcpu_info[0].time.tsc_timestamp", VCPU_INFO + VCPU_TIME + 8, 8),
+    ("vcpu_info[0].time.system_time", VCPU_INFO + VCPU_TIME + 16, 8),
+    ("vcpu_info[0].time.tsc_to_system_mul", VCPU_INFO + VCPU_TIME + 24, 4),
+    ("vcpu_info[0].time.tsc_shift", VCPU_INFO + VCPU_TIME + 28, 1),
+    ("vcpu_info[0].time.flags", VCPU_INFO + VCPU_TIME + 29, 1),
+    ("vcpu_info[1..31]", VCPU_INFO + VCPU_INFO_SIZE, 31 * VCPU_INFO_SIZE),
+    ("evtchn_pending", EVTCHN_PENDING, 512),
+    ("evtchn_mask", EVTCHN_MASK, 512),
+    ("wc_version", WC, 4),
+    ("wc_sec", WC + 4, 4),
+    ("wc_nsec", WC + 8, 4),
+    ("arch", ARCH, SIZE - ARCH),
+)
+"""Name, offset and bytes of each field, as xen.h calls them."""
+
 
 def write_times(page: memoryview, epoch_ns: int) -> None:
     """Write a clock whose TSC counts nanoseconds of virtual time, and the wall clock at time 0.

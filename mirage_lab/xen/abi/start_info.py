@@ -28,6 +28,26 @@ SIF_INITDOMAIN: Final = 2
 
 LAYOUT: Final = struct.Struct("<32sQQI4xQI4xQI4xQQQQQ1024sQQ")
 
+FIELDS: Final[tuple[tuple[str, int, int], ...]] = (
+    ("magic", 0, 32),
+    ("nr_pages", 32, 8),
+    ("shared_info", 40, 8),
+    ("flags", 48, 4),
+    ("store_mfn", 56, 8),
+    ("store_evtchn", 64, 4),
+    ("console.domU.mfn", 72, 8),
+    ("console.domU.evtchn", 80, 4),
+    ("pt_base", 88, 8),
+    ("nr_pt_frames", 96, 8),
+    ("mfn_list", 104, 8),
+    ("mod_start", 112, 8),
+    ("mod_len", 120, 8),
+    ("cmd_line", 128, 1024),
+    ("first_p2m_pfn", 1152, 8),
+    ("nr_p2m_frames", 1160, 8),
+)
+"""Name, offset and bytes of each field, as xen.h calls them, in the order of `LAYOUT`."""
+
 
 @dataclass(frozen=True, slots=True)
 class StartInfo:

@@ -69,6 +69,11 @@ class DomainMemory:
             return self.page(Pfn(pfn))
         return self._mapped[pfn]
 
+    @property
+    def mapped(self) -> list[tuple[int, memoryview]]:
+        """What is mapped beyond RAM: (address, page), in order."""
+        return [(pfn << PAGE_SHIFT, page) for pfn, page in sorted(self._mapped.items())]
+
     # the hypervisor's side ---------------------------------------------------------------------------------------
 
     def free_at(self, address: int) -> bool:

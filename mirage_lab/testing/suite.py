@@ -56,11 +56,11 @@ class Promise:
         self.text = text
         self.within = within
         self._timeout = tasks.timeout(within)
-        self._place: Place = plain_place
+        self.place: Place = plain_place
 
     async def __aenter__(self) -> Promise:
         self.tell.story.now = self.text
-        self._place = (await tasks.current()).queue.world.place
+        self.place = (await tasks.current()).queue.world.place
         await self._timeout.__aenter__()
         return self
 
@@ -80,12 +80,12 @@ class Promise:
     def equal(self, call: str, came: object, expected: object) -> None:
         """Break the promise unless `came`, what `call` gave, equals `expected`."""
         if came != expected:
-            self.fail(f"call      {call}", f"expected  {short(expected)}", f"came      {short(came)}", *self.tell.method(call, self._place))
+            self.fail(f"call      {call}", f"expected  {short(expected)}", f"came      {short(came)}", *self.tell.method(call, self.place))
 
     def true(self, call: str, kept: object, came: object, expected: str) -> None:
         """Break the promise unless `kept`; `expected` says in words what should have come."""
         if not kept:
-            self.fail(f"call      {call}", f"expected  {expected}", f"came      {short(came)}", *self.tell.method(call, self._place))
+            self.fail(f"call      {call}", f"expected  {expected}", f"came      {short(came)}", *self.tell.method(call, self.place))
 
     @contextmanager
     def refuses(self, call: str, *errors: type[Exception]) -> Iterator[None]:
@@ -97,14 +97,14 @@ class Promise:
             return
         except Exception as other:
             self.fail(f"call      {call}", f"expected  {names}", *self._raised(other))
-        self.fail(f"call      {call}", f"expected  {names}", "came      no error", *self.tell.method(call, self._place))
+        self.fail(f"call      {call}", f"expected  {names}", "came      no error", *self.tell.method(call, self.place))
 
     def fail(self, *detail: str) -> typing.NoReturn:
         """Break the promise."""
         self.tell.story.fail(self.text, *detail)
 
     def _raised(self, error: Exception) -> list[str]:
-        told = [f"raised    {explain(error, self._place)}"]
+        told = [f"raised    {explain(error, self.place)}"]
         if isinstance(error, TypeError) and "'await' expression" in str(error):
             told.append("way out   it is awaited, so it must be: async def ...")
         return told
@@ -115,7 +115,7 @@ class Promise:
             return []
         last = frames[-1]
         source = f": {last.line.strip()}" if last.line else ""
-        return [f"where     {self._place(last.filename, last.lineno or 0)}, in {last.name}{source}"]
+        return [f"where     {self.place(last.filename, last.lineno or 0)}, in {last.name}{source}"]
 
 
 class Tell:
@@ -140,8 +140,8 @@ class Tell:
                 for name in names_of(signature):
                     wanted = inspect.getattr_static(signature, name, None)
                     given = inspect.getattr_static(type(device), name, None)
-                    if isinstance(wanted, FunctionType) and not inspect.iscoroutinefunction(wanted):
-                        promise.true(f"{name}(...)", not inspect.iscoroutinefunction(given), "async def", f"def {name}: nobody awaits it")
+                    if isinstance(wanted, FunctionType) and not inspect.iscoroutinefunction(wanted) and inspect.iscoroutinefunction(given):
+                        promise.fail(f"expected  def {name}: nobody awaits it", f"came      async def {name}", *self.method(name, promise.place))
 
     def method(self, call: str, place: Place) -> list[str]:
         """Return a line that says where in the person's code the method of `call` is."""

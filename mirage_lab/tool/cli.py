@@ -1,5 +1,7 @@
 """mirage-lab: configure, depend, build, run, clean: the command line of the front end.
 
+The console script is `mirage_lab.lab.cli`, which adds what needs a lab (`Extra`).
+
 Exit codes are those of mirage: 0, 123 for an error that was explained, 124 for a wrong command line (argparse: 2).
 """
 
@@ -11,7 +13,7 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mirage_lab.functoria import Write, dry_run, run
@@ -20,14 +22,18 @@ from mirage_lab.tool.configuring import Plan
 from mirage_lab.tool.depending import load, needs
 from mirage_lab.tool.generating import clean, configure_files, stamp
 
-__all__ = ["main"]
+__all__ = ["Extra", "colour", "main"]
 
 FAILED = 123
 HERE = str(Path(__file__).resolve().parent.parent)
 
 
-def _colour(text: str, code: str) -> str:
-    """Colour on a terminal only."""
+Extra = tuple[Callable[[Sequence[str]], int], str]
+"""A command of a room above: what does it, given the words after its name, and what the help says."""
+
+
+def colour(text: str, code: str) -> str:
+    """Return `text` in an ANSI colour ("36"), on a terminal without NO_COLOR only."""
     plain = not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR"))
     return text if plain else f"\x1b[{code}m{text}\x1b[0m"
 
@@ -39,7 +45,7 @@ def _say(text: str) -> None:
 def _configure(plan: Plan, config: Path, options: argparse.Namespace) -> int:
     actions = configure_files(plan, config)
     for line in dry_run(actions) if options.dry_run else run(actions):
-        _say(_colour(" * ", "36") + line)
+        _say(colour(" * ", "36") + line)
     _say(f"{plan.name} is configured for {plan.target}; next: make depend")
     return 0
 
@@ -52,7 +58,7 @@ def _describe(plan: Plan, config: Path, options: argparse.Namespace) -> int:
 def _depend(plan: Plan, config: Path, options: argparse.Namespace) -> int:
     found = needs(plan)
     for name, there in found:
-        _say(f" {_colour('ok', '32') if there else _colour('missing', '31')} {name}")
+        _say(f" {colour('ok', '32') if there else colour('missing', '31')} {name}")
     missing = [name for name, there in found if not there]
     if missing:
         _say(f"{len(missing)} missing: pip install mirage-lab, or choose other devices")
@@ -76,7 +82,7 @@ def _build(plan: Plan, config: Path, options: argparse.Namespace) -> int:
     target = config.parent / "_build" / f"{plan.name}.manifest"
     run([Write(target, json.dumps(facts, indent=2, default=str) + "\n")])
     for warning in facts["warnings"]:
-        _say(_colour(f"warning: {warning}", "33"))
+        _say(colour(f"warning: {warning}", "33"))
     _say(f"{plan.name}: {len(facts['linked'])} libraries linked, left out: {', '.join(facts['left_out']) or 'nothing'}; next: make run")
     return 0
 
@@ -92,7 +98,7 @@ def _run(plan: Plan, config: Path, options: argparse.Namespace) -> int:
 
 def _clean(plan: Plan, config: Path, options: argparse.Namespace) -> int:
     for line in run(clean(plan, config)):
-        _say(_colour(" * ", "36") + line)
+        _say(colour(" * ", "36") + line)
     return 0
 
 
@@ -112,11 +118,14 @@ def _explain(error: BaseException) -> None:
     for frame in frames:
         if "mirage_lab" not in frame.filename and "importlib" not in frame.filename:
             print(f"{Path(frame.filename).name}, line {frame.lineno}: {frame.line}", file=sys.stderr)
-    print(_colour(f"mirage-lab: {type(error).__name__}: {error}", "31"), file=sys.stderr)
+    print(colour(f"mirage-lab: {type(error).__name__}: {error}", "31"), file=sys.stderr)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says."""
+def main(arguments: Sequence[str] | None = None, extra: Mapping[str, Extra] | None = None) -> int:
+    """Do what the command line says; `extra` has commands by name that need no configuration."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if extra and words and words[0] in extra:
+        return extra[words[0]][0](words[1:])
     parser = argparse.ArgumentParser(prog="mirage-lab", description="From a config.py to a running unikernel.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, told) in COMMANDS.items():
@@ -128,7 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sub.add_argument("--profile", choices=("today", "2014"), default=None, help="behave like today's stacks, or like those of 2014")
         if name == "configure":
             sub.add_argument("--dry-run", action="store_true", help="only say what would be written")
-    options = parser.parse_args(arguments)
+    for name, (_, told) in (extra or {}).items():
+        commands.add_parser(name, help=told)
+    options = parser.parse_args(words)
     config = Path(options.file)
     try:
         plan = load(config, target=options.target, profile=options.profile)

@@ -1,0 +1,48 @@
+"""The console script `mirage-lab`: the front end's commands, and `demo`, the tour without a browser."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from mirage_lab.lab.walk import walk
+from mirage_lab.tool import cli
+
+__all__ = ["main"]
+
+COLOURS: Final = {"heading": "1", "typed": "36", "said": "", "shown": ""}
+MARKS: Final = {"heading": "", "typed": ">>> ", "said": "", "shown": "    "}
+
+
+def demo(words: Sequence[str]) -> int:
+    """Boot a web server on the emulated Xen, fetch its page, print its packets and their causes; no file, no port, no browser."""
+    parser = argparse.ArgumentParser(prog="mirage-lab demo", description=demo.__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of everything left to chance (1): same seed, same output")
+    options = parser.parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of 8 bits has no "·"
+    number = 0
+    for kind, line in walk(options.seed):
+        if kind == "heading":
+            number += 1
+            line = f"{number}. {line}"
+            print()
+        text = f"{MARKS[kind]}{line}".rstrip()
+        print(cli.colour(text, COLOURS[kind]) if COLOURS[kind] and text else text, flush=kind == "heading")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; exit codes as `mirage_lab.tool.cli`."""
+    try:
+        return cli.main(arguments, extra={"demo": (demo, "boot a unikernel, fetch its page and follow its packets, here in the terminal")})
+    except BrokenPipeError:  # mirage-lab demo | head
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

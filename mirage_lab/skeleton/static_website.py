@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from mirage_lab.signatures import Console, KvRo, StackV4, unikernel
 from mirage_lab.signatures.errors import UnknownKey
 from mirage_lab.signatures.network import TcpFlow
 
 LONGEST = 8_192
-TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "png": "image/png", "txt": "text/plain"}
+TYPES = MappingProxyType(
+    {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "png": "image/png", "txt": "text/plain"}
+)
 
 
 @unikernel

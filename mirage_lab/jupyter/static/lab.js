@@ -32,33 +32,27 @@ export function render({ model, el: place }) {
     shell.update(model.get("snapshot"));
   };
   const soon = () => {
+    shell.back();
     frame ||= requestAnimationFrame(draw);
   };
   const lost = () => shell.gone("The kernel of this widget is gone. Run the cells of the notebook again; the picture below shows the world as it was last.");
   model.on("change:snapshot", soon);
   model.on("msg:custom", host.heard);
-  model.on("comm_live_update", () => {
-    if (!labIsLive(model)) lost();
-  });
+  // The front end tells only that the connection changed; a snapshot that still comes takes the word back.
+  model.on("comm_live_update", lost);
   model.on("destroy", lost);
   const seen = new IntersectionObserver((entries) => {
     host.send({ kind: "visible", view: host.uid, visible: entries.at(-1).isIntersecting });
   });
   seen.observe(root);
   draw();
-  if (!labIsLive(model)) lost();
   return () => {
     seen.disconnect();
     cancelAnimationFrame(frame);
     model.off("change:snapshot", soon);
     model.off("msg:custom", host.heard);
-    if (labIsLive(model)) host.send({ kind: "visible", view: host.uid, visible: false });
+    host.send({ kind: "visible", view: host.uid, visible: false });
   };
-}
-
-/** A model made from a saved notebook, or one whose kernel was restarted, has no one to talk to. */
-function labIsLive(model) {
-  return model.comm_live !== false;
 }
 
 function labHost(model, uid) {
@@ -116,7 +110,8 @@ function labShell(host) {
   const line = el("code", { class: "ml-line", tabindex: "0", "aria-label": "the line of Python that was run" });
   const said = el("span", { class: "ml-said" });
   const told = el("div", { class: "ml-told", hidden: true }, line, said);
-  const root = el("div", { class: "ml-shell" }, gone, transport.root, tabs, told, trouble, panel, drawer.root, live);
+  const body = el("div", { class: "ml-body" }, transport.root, tabs, told, trouble, panel, drawer.root);
+  const root = el("div", { class: "ml-shell" }, gone, body, live);
   const views = new Map();
   let open = null;
   let lastSaid = null;
@@ -154,7 +149,12 @@ function labShell(host) {
       setText(gone, words);
       gone.hidden = false;
       root.classList.add("ml-is-gone");
-      root.querySelectorAll("button, input, select").forEach((control) => (control.disabled = true));
+      body.inert = true;
+    },
+    back() {
+      gone.hidden = true;
+      root.classList.remove("ml-is-gone");
+      body.inert = false;
     },
     update(snapshot) {
       if (!snapshot || (!snapshot.tabs && !snapshot.gone)) return;

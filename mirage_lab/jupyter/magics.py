@@ -286,13 +286,14 @@ class Magics(IPythonMagics):
                 "undo": "take back the last command",
                 "reset": "put the lab back to its start",
                 "use": "choose the lab that magics mean, by variable",
-                "restore": "build this very moment again from seed and journal",
+                "restore": "build this very moment again from seed and journal; restore 05: write a fresh copy of notebook 05 beside this one",
             },
         )
         sub["play"].add_argument("speed", nargs="?", type=float, default=1.0)
         sub["step"].add_argument("count", nargs="?", type=int, default=1)
         sub["rewind"].add_argument("t", type=float)
         sub["use"].add_argument("name")
+        sub["restore"].add_argument("notebook", nargs="?", help="number or name; it is written under a new name, never over yours")
         return self._do(parser, line, self._lab_command)
 
     def _lab_command(self, options: argparse.Namespace) -> Any:
@@ -302,6 +303,11 @@ class Magics(IPythonMagics):
                 raise LabError(f"{options.name} is no lab")
             self._chosen = found.name
             print(f"magics now mean {options.name}")
+            return None
+        if options.command == "restore" and options.notebook is not None:
+            from mirage_lab.jupyter.restoring import restore
+
+            print(restore(options.notebook, Path.cwd()))
             return None
         lab = self._lab()
         match options.command:

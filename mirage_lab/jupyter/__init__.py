@@ -2,8 +2,11 @@
 
     load       what the extension registers             magics     %mirage %xl %xenstore %host %lab
     places     "cell 2, line 5" for files and lines     reporting  messages of the world, progress
+    showing    what an object looks like: the live widget, words, a picture
+    live       one worker per lab: runs what front ends ask for, tells them what they look at
+    widget     the widget itself; its JavaScript is in static/, plain modules
 
-The only room that prints.  Live widgets are not here yet: objects show as text with an SVG or HTML picture.
+The only room that prints, and the only one that knows a front end.  What the tabs show is plain data from `lab.views`.
 """
 
 from mirage_lab.jupyter.load import load

@@ -31,18 +31,12 @@ def snapshot(lab: Lab, look: Look) -> dict[str, Any]:
 
 
 def _rows(lab: Lab, limit: int) -> tuple[list[dict[str, Any]], bool]:
-    store = lab.machine.toolstack.xenstore
     rows: list[dict[str, Any]] = []
-    waiting = [("/" + name, 0) for name in reversed(store.list("/"))]
-    while waiting:
-        path, depth = waiting.pop()
+    for path, value, children in lab.machine.toolstack.xenstore.walk(limit + 1):
         if len(rows) == limit:
             return rows, True
-        below = store.list(path)
-        name = path.rpartition("/")[2]
-        value = store.get(path)
-        rows.append({"path": path, "name": visible(name, VALUE), "depth": depth, "value": visible(value, VALUE), "children": len(below)})
-        waiting += [(f"{path}/{child}", depth + 1) for child in reversed(below)]
+        name = visible(path.rpartition("/")[2], VALUE)
+        rows.append({"path": path, "name": name, "depth": path.count("/") - 1, "value": visible(value, VALUE), "children": len(children)})
     return rows, False
 
 

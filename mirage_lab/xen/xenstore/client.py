@@ -39,6 +39,17 @@ class Client:
         """Return the names of the children."""
         return self._connection.view(self._tid).directory(absolute(path, 0))
 
+    def walk(self, limit: int) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Yield (path, value, names of the children) of everything, parents first, children in order, at most `limit`."""
+        nodes = self._connection.store.nodes
+        waiting = [f"/{name}" for name in reversed(nodes["/"].children)]
+        while waiting and limit:
+            path = waiting.pop()
+            node = nodes[path]
+            yield path, node.value.decode("utf-8", "backslashreplace"), node.children
+            waiting += [f"{path}/{name}" for name in reversed(node.children)]
+            limit -= 1
+
     def write(self, path: str, value: str) -> None:
         """Write a value."""
         with self._connection.daemon.acting(self._connection, self._tid):

@@ -213,13 +213,13 @@ class Vif:
         back.gate.call(GRANT_TABLE_OP, gnt.COPY, arg, taken)
         frames, answers = self._assemble(requests[:taken])
         self._answer(requests, answers)
-        self._send(frames)
+        self._send(frames, requests)
         return taken
 
-    def _assemble(self, requests: list[tuple[int, ...]]) -> tuple[list[bytes], list[int]]:
-        """Return the frames that were copied, and a status for each request."""
+    def _assemble(self, requests: list[tuple[int, ...]]) -> tuple[list[tuple[bytes, int]], list[int]]:
+        """Return the frames that were copied, each with the place of its last request, and a status for each request."""
         staging, arg = self.back.staging, self.back.copies
-        frames: list[bytes] = []
+        frames: list[tuple[bytes, int]] = []
         answers: list[int] = []
         pieces: list[bytes] = []
         good, total = True, 0
@@ -235,7 +235,7 @@ class Vif:
             answers += [NETIF_RSP_OKAY if good else NETIF_RSP_ERROR] * len(pieces)
             frame = pieces[0] if len(pieces) == 1 else self._joined(pieces, total)
             if good and SHORTEST <= len(frame) <= LONGEST:
-                frames.append(frame)
+                frames.append((frame, index))
             else:
                 self._drop("bad request", len(frame))
             pieces = []
@@ -259,13 +259,14 @@ class Vif:
         if self._evtchn is not None and ring.must_notify(old, prod, ring.INDEX.unpack_from(page, ring.RSP_EVENT)[0]):
             self._events.notify(self._evtchn)
 
-    def _send(self, frames: list[bytes]) -> None:
+    def _send(self, frames: list[tuple[bytes, int]], requests: list[tuple[int, ...]]) -> None:
         world, kind = self.back.queue.world, self.back.k_tx
         cause, port = world.cause, self.port
         self.tx += len(frames)
-        for frame in frames:
+        for frame, index in frames:
             if kind.on:
-                world.cause = kind.emit(world.now, "dom0", cause, {"vif": self.name, "length": len(frame)})
+                slot, ref = (self._tx_cons + index) & _MASK, requests[index][0]
+                world.cause = kind.emit(world.now, "dom0", cause, {"vif": self.name, "length": len(frame), "slot": slot, "ref": ref})
             port.send(frame)
         world.cause = cause
 
@@ -305,11 +306,12 @@ class Vif:
     def _copy_out(self, batch: list[tuple[bytes, int]]) -> None:
         back, page, cons = self.back, self._rx_page, self._rx_cons
         arg, staging, pack, domid = back.copies, back.staging, gnt.COPY_ARG.pack_into, self.domid
-        ids = []
+        ids, refs = [], []
         at = start = 0
         for index, (frame, _) in enumerate(batch):
             rid, gref = RX_REQUEST.unpack_from(page, 64 + ((cons + index) & _MASK) * RX_SLOT)
             ids.append(rid)
+            refs.append(gref)
             size = len(frame)
             staging[start : start + size] = frame
             pack(arg, at, back.staging_mfn + index, DOMID_SELF, 0, gref, domid, 0, size, gnt.GNTCOPY_DEST_GREF, 0)
@@ -324,7 +326,8 @@ class Vif:
             if bad:
                 self._drop("bad page", len(frame))
             elif kind.on:
-                world.cause = kind.emit(world.now, "dom0", cause, {"vif": self.name, "length": len(frame)})
+                told = {"vif": self.name, "length": len(frame), "slot": (cons + index) & _MASK, "ref": refs[index]}
+                world.cause = kind.emit(world.now, "dom0", cause, told)
         self.rx += len(batch)
         self._rx_cons = new = (cons + len(batch)) & _U32
         ring.INDEX.pack_into(page, ring.RSP_PROD, new)

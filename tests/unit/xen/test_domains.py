@@ -231,14 +231,20 @@ def test_a_queue_that_is_full_drops_and_counts() -> None:
 def test_a_frame_leads_back_to_the_hypercall_that_sent_it() -> None:
     causes: list[int] = []
 
+    refs: list[int] = []
+
     async def entry(os: MiniOS) -> None:
         net = await os.netif("0")
+        refs.extend(net._tx_refs)
         net.write(frame(1))
+        net.write(frame(2))
         await idle(os)
 
     host = Host(entry, vifs=1)
     host.hub.send = lambda data: causes.append(host.world.cause)  # type: ignore[method-assign]
     host.run()
+    sent = [host.world.recorder.events("net.tx")[place].fields for place in (0, 1)]
+    assert [(fields["slot"], fields["ref"]) for fields in sent] == [(0, refs[0]), (1, refs[1])]
     chain = host.world.recorder.causes(causes[0])
     assert [event.kind for event in chain][:3] == ["net.tx", "evtchn.notify", "xen.hypercall"]
     assert chain[2].source == "guest" and chain[2].fields["name"] == "event_channel_op.send"

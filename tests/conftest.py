@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,3 +29,29 @@ def require() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def ipython() -> Callable[[], AbstractContextManager[Any]]:
+    """Return `ipython()`: an IPython shell for a `with`; at its end labs are closed and what %load_ext set on Lab is put back."""
+
+    @contextmanager
+    def shell() -> Iterator[Any]:
+        from mirage_lab import Lab
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from IPython.core.interactiveshell import InteractiveShell
+
+            made: Any = InteractiveShell()
+        hooks = {name: vars(Lab)[name] for name in ("places", "programs", "progress", "reporter")}
+        try:
+            yield made
+        finally:
+            while (lab := Lab.current()) is not None:
+                lab.close()
+            for name, hook in hooks.items():
+                setattr(Lab, name, hook)
+            made.history_manager.end_session()
+
+    return shell

@@ -13,12 +13,11 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
-import mirage_lab
 from mirage_lab.lab import LabError
 
 __all__ = ["restore"]
 
-HERE: Final = Path(mirage_lab.__file__).resolve().parents[1] / "notebooks"
+HERE: Final = Path(__file__).resolve().parents[2] / "notebooks"
 PATIENCE: Final = 10.0
 """Seconds git may take."""
 

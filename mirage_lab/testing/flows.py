@@ -8,12 +8,15 @@ from typing import Final
 from mirage_lab.runtime import tasks
 from mirage_lab.signatures import Channel, Console, Flow
 from mirage_lab.signatures.errors import Disconnected, RemoteProtocolError
-from mirage_lab.signatures.units import ms
+from mirage_lab.signatures.units import ms, seconds
 from mirage_lab.testing.suite import Promise, Tell, suite
 
 __all__ = ["check_channel", "check_console", "check_flow", "flow_promises", "read_exactly"]
 
 BIG: Final = bytes(range(256)) * 2_000
+PATIENCE: Final = seconds(1_800)
+"""For much data on a bad lan."""
+
 LINE: Final = 65_536
 TEXTS: Final = ("plain", "", "tab\tand ünïcödé", "<img src=x onerror=alert(1)>", "\ud800", "x" * 5_000)
 
@@ -44,7 +47,7 @@ async def flow_promises(tell: Tell, one: Flow, other: Flow) -> None:
     async with tell("writev is its pieces one after the other") as promise:
         await other.writev([b"a", b"", b"bc"])
         promise.equal("read(), at the other end", await read_exactly(promise, one, 3), b"abc")
-    async with tell("much more than a buffer passes, both ways at once, in order") as promise:
+    async with tell("much more than a buffer passes, both ways at once, in order", within=PATIENCE) as promise:
         got: dict[str, bytes] = {}
 
         async def take(name: str, flow: Flow) -> None:

@@ -73,7 +73,7 @@ class Pair:
         """
         task: Task[T] = self.queues[0].spawn(job, "job")
         task.on_end = lambda task, error: None
-        outcome = Driver(self.world).run(Ns(self.world.now + within), lambda: task.done, every=16)
+        outcome = Driver(self.world).run(Ns(self.world.now + within), lambda: task.done, every=1)
         if outcome.stopped == "interrupt":
             raise KeyboardInterrupt
         if not task.done:

@@ -17,20 +17,26 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Coroutine, Generator
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 __all__ = ["Broken", "Story", "short"]
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 70
 _SHORT.maxlong = 40
-_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 8
+_SHORT.maxtuple = _SHORT.maxdict = 8
+
+SHOWN: Final = 6
+"""Elements of a list that a message shows."""
 
 
 def short(value: object) -> str:
     """Return `value` as a person reads it: its repr, cut when long; bytes tell their length then."""
     if isinstance(value, bytes | bytearray | memoryview) and len(value) > 24:
         return f"{bytes(value[:16])!r} … {len(value):,} bytes"
+    if type(value) is list:
+        more = [f"… {len(value)} in all"] if len(value) > SHOWN else []
+        return f"[{', '.join([*map(short, value[:SHOWN]), *more])}]"
     try:
         return _SHORT.repr(value)
     except Exception:

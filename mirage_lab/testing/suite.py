@@ -221,7 +221,7 @@ def _drive(story: Story, coro: Coroutine[Any, Any, None], devices: tuple[Any, ..
     task.on_end = lambda task, error: ended.append(error)
     events = world.events
     try:
-        outcome = Driver(world).run(Ns(world.now + 60 * MINUTE), lambda: bool(ended) or world.events - events > STEPS, every=16)
+        outcome = Driver(world).run(Ns(world.now + 60 * MINUTE), lambda: bool(ended) or world.events - events > STEPS, every=1)
         if outcome.stopped == "interrupt":
             raise KeyboardInterrupt
         if not ended:

@@ -41,26 +41,17 @@ def exercises(notebook: Path) -> dict[str, dict[str, Any]]:
     return runpy.run_path(str(path))["EXERCISES"] if path.exists() else {}
 
 
-def tried(notebook: Path, kind: str) -> dict[str, Attempt]:
+def tried(shell: Any, notebook: Path, kind: str) -> dict[str, Attempt]:
     """Run a notebook with its exercises "untouched", "right" or "wrong"; return what each check said."""
-    from IPython.core.interactiveshell import InteractiveShell
-
-    from mirage_lab import Lab
-
     solutions, said = exercises(notebook), {}
-    shell: Any = InteractiveShell()
     shell.display_formatter.active_types = ["text/plain"]
-    try:
-        for tag, source in cells(notebook):
-            if tag is not None and kind != "untouched":
-                source = f"{solutions[tag][kind].strip()}\n{source.splitlines()[-1]}"
-            done = shell.run_cell(source)
-            done.raise_error()
-            if tag is not None:
-                said[tag] = done.result
-    finally:
-        while (lab := Lab.current()) is not None:
-            lab.close()
+    for tag, source in cells(notebook):
+        if tag is not None and kind != "untouched":
+            source = f"{solutions[tag][kind].strip()}\n{source.splitlines()[-1]}"
+        done = shell.run_cell(source)
+        done.raise_error()
+        if tag is not None:
+            said[tag] = done.result
     return said
 
 
@@ -79,12 +70,13 @@ def test_every_file_of_solutions_has_its_notebook() -> None:
 
 @pytest.mark.parametrize("kind", ["untouched", "right", "wrong"])
 @pytest.mark.parametrize("notebook", [path for path in NOTEBOOKS if exercises(path)], ids=lambda path: path.stem)
-def test_checks_pass_on_the_solution_and_on_nothing_else(notebook: Path, kind: str, require: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checks_pass_on_the_solution_and_on_nothing_else(notebook: Path, kind: str, ipython: Any, require: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIRAGE_LAB_PROGRESS", "off")
     for program in json.loads(notebook.read_text(encoding="utf-8"))["metadata"]["mirage_lab"]["needs"].split(", "):
         if program != "nothing":
             require(program)
-    solutions, said = exercises(notebook), tried(notebook, kind)
+    with ipython() as shell:
+        solutions, said = exercises(notebook), tried(shell, notebook, kind)
     assert set(said) == set(solutions)
     for tag, attempt in said.items():
         assert isinstance(attempt, Attempt), f"{tag}: the last line of an exercise is its check"

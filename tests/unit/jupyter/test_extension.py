@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mirage_lab import Lab
-
 
 @pytest.fixture(scope="module")
-def shell() -> Iterator[Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from IPython.core.interactiveshell import InteractiveShell
-
-        ipython = InteractiveShell()
-    hooks = (Lab.places, Lab.reporter, Lab.progress)
-    ipython.run_line_magic("load_ext", "mirage_lab")
-    ipython.run_cell("from mirage_lab import *\nfrom mirage_lab.signatures import *\nfrom mirage_lab.skeleton import web")
-    yield ipython
-    lab = Lab.current()
-    if lab is not None:
-        lab.close()
-    Lab.places, Lab.reporter, Lab.progress = staticmethod(hooks[0]), hooks[1], hooks[2]
-    ipython.history_manager.end_session()
+def shell(ipython: Any) -> Iterator[Any]:
+    with ipython() as made:
+        made.run_line_magic("load_ext", "mirage_lab")
+        made.run_cell("from mirage_lab import *\nfrom mirage_lab.signatures import *\nfrom mirage_lab.skeleton import web")
+        yield made
 
 
 @pytest.fixture

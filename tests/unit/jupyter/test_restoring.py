@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,19 +87,18 @@ def test_a_file_that_is_no_notebook_any_more_is_told_as_that(course: Path, tmp_p
 
 
 def test_the_magic_restores_a_notebook_and_without_a_name_the_moment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ipython: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from IPython.core.interactiveshell import InteractiveShell
-
     from mirage_lab import Lab
 
-    shell = InteractiveShell()
-    shell.run_line_magic("load_ext", "mirage_lab")
     monkeypatch.chdir(tmp_path)
-    shell.run_line_magic("lab", "restore 05")
-    assert "05-handshake-fresh.ipynb: a" in capsys.readouterr().out
-    assert [path.name for path in tmp_path.iterdir()] == ["05-handshake-fresh.ipynb"] and (HERE / "05-handshake.ipynb").exists()
-    with Lab.demo("hello", seed=1) as lab:
+    with ipython() as shell:
+        shell.run_line_magic("load_ext", "mirage_lab")
+        shell.run_line_magic("lab", "restore 05")
+        told = capsys.readouterr().out
+        lab = Lab.demo("hello", seed=1)
         now = lab.now
         shell.run_line_magic("lab", "restore")
         assert lab.now == now and "t = 1.000 s" in capsys.readouterr().out
+    assert "05-handshake-fresh.ipynb: a" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["05-handshake-fresh.ipynb"] and (HERE / "05-handshake.ipynb").exists()

@@ -259,13 +259,13 @@ def test_a_cell_is_named_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     class Compile:
         @staticmethod
         def format_code_name(filename: str) -> Any:
-            return ("Cell", "In[7]") if filename.startswith("/tmp/ipykernel") else None
+            return ("Cell", "In[7]") if filename.startswith("/scratch/ipykernel") else None
 
     class Shell:
         compile = Compile()
 
     monkeypatch.setattr("builtins.get_ipython", Shell, raising=False)
-    assert here()("/tmp/ipykernel_1/2.py", 3) == "cell 7, line 3"
+    assert here()("/scratch/ipykernel_1/2.py", 3) == "cell 7, line 3"
     assert here()(str(Path("store.py")), 3) == "store.py, line 3"
 
 
@@ -280,7 +280,8 @@ def test_values_are_shown_short_whatever_they_are() -> None:
             raise ValueError
 
     assert short(bytes(30)) == f"{bytes(16)!r} … 30 bytes" and short(Rude()).startswith("<Rude instance at")
-    assert len(short("x" * 10_000)) < 80
+    assert len(short("x" * 10_000)) < 80 and short([1] * 7) == "[1, 1, 1, 1, 1, 1, … 7 in all]"
+    assert short([bytes(25)]) == f"[{bytes(16)!r} … 25 bytes]"
 
 
 def test_a_time_is_checked_in_a_world_of_its_own() -> None:

@@ -1,0 +1,271 @@
+"""fields: what a filter can name: each field with its kind, what it says, and how it is read from the bytes.
+
+A reader returns all values of its field in a frame, none when the frame has none: `ip.addr` has two, and more in an ICMP
+error, which quotes a datagram.  Names, values and presence are Wireshark's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mirage_lab.tcpip.displayfilter.places import ARP, ETH, ICMP, IP, TCP, UDP, Seen
+
+__all__ = ["FIELDS", "Field", "Kind", "Reader", "a"]
+
+Reader = Callable[[Seen], Sequence[Any]]
+
+_ECHO: Final = frozenset({0, 8, 13, 14, 15, 16, 17, 18})
+"""ICMP types with an identifier and a sequence number."""
+
+
+class Kind:
+    """A kind of value, as text for people and for tests of a filter."""
+
+    NUMBER: Final = "number"
+    FLAG: Final = "flag"
+    MAC: Final = "MAC address"
+    ADDRESS: Final = "IPv4 address"
+    SECONDS: Final = "seconds"
+    BYTES: Final = "bytes"
+    LAYER: Final = "layer"
+
+
+def a(kind: str) -> str:
+    """Return a kind with its article."""
+    if kind in (Kind.SECONDS, Kind.BYTES):
+        return kind
+    return f"an {kind}" if kind[0] == "I" else f"a {kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field: its name, its kind (`Kind`), what it says, how it is read, and the largest number it can hold."""
+
+    name: str
+    kind: str
+    about: str
+    read: Reader
+    largest: int = 0
+
+
+def _u8(layer: int, offset: int, needs: int = 0, shift: int = 0, mask: int = 0xFF) -> Reader:
+    needs = needs or offset + 1
+
+    def read(seen: Seen) -> list[int]:
+        frame = seen.frame
+        return [frame[at + offset] >> shift & mask for at, shown, _, _ in seen.places[layer] if shown >= needs]
+
+    return read
+
+
+def _u16(layer: int, offset: int, needs: int = 0, mask: int = 0xFFFF, shift: int = 0) -> Reader:
+    needs, after = needs or offset + 2, offset + 1
+
+    def read(seen: Seen) -> list[int]:
+        frame = seen.frame
+        return [(frame[at + offset] << 8 | frame[at + after]) >> shift & mask for at, shown, _, _ in seen.places[layer] if shown >= needs]
+
+    return read
+
+
+def _u32(layer: int, offset: int, needs: int = 0) -> Reader:
+    needs = needs or offset + 4
+
+    def read(seen: Seen) -> list[int]:
+        frame = seen.frame
+        return [int.from_bytes(frame[at + offset : at + offset + 4], "big") for at, shown, _, _ in seen.places[layer] if shown >= needs]
+
+    return read
+
+
+def _part(layer: int, offset: int, size: int, needs: int = 0) -> Reader:
+    needs = needs or offset + size
+
+    def read(seen: Seen) -> list[bytes]:
+        frame = seen.frame
+        return [frame[at + offset : at + offset + size] for at, shown, _, _ in seen.places[layer] if shown >= needs]
+
+    return read
+
+
+def _both(one: Reader, other: Reader) -> Reader:
+    def read(seen: Seen) -> list[Any]:
+        return [*one(seen), *other(seen)]
+
+    return read
+
+
+def _layer(layer: int) -> Reader:
+    def read(seen: Seen) -> list[bytes]:
+        return [seen.frame[at:end] for at, _, end, _ in seen.places[layer]]
+
+    return read
+
+
+def _seq_raw(seen: Seen) -> list[int]:
+    frame = seen.frame
+    return [int.from_bytes(frame[at + 4 : at + 8], "big") for at, shown, _, quoted in seen.places[TCP] if shown >= 16 and not quoted]
+
+
+def _tcp_len(seen: Seen) -> list[int]:
+    found = []
+    for at, shown, end, quoted in seen.places[TCP]:
+        if shown >= 16 and not quoted and (length := end - at - (seen.frame[at + 12] >> 4) * 4) >= 0:
+            found.append(length)
+    return found
+
+
+def _tcp_header(seen: Seen) -> list[int]:
+    return [(seen.frame[at + 12] >> 4) * 4 for at, _, end, _ in seen.places[TCP] if end - at >= 16]
+
+
+def _tcp_payload(seen: Seen) -> list[bytes]:
+    found = []
+    for at, shown, end, _ in seen.places[TCP]:
+        if shown >= 20 and (begin := at + (seen.frame[at + 12] >> 4) * 4) < end:
+            found.append(seen.frame[begin:end])
+    return found
+
+
+def _udp_payload(seen: Seen) -> list[bytes]:
+    found = []
+    for at, shown, end, _ in seen.places[UDP]:
+        if shown > 8:
+            said = seen.frame[at + 4] << 8 | seen.frame[at + 5]
+            if said > 8:
+                found.append(seen.frame[at + 8 : min(end, at + said)])
+    return found
+
+
+def _option(kind: int, size: int, offset: int, width: int) -> Reader:
+    """Return a reader of `width` bytes at `offset` in the TCP options of this kind that are `size` long."""
+
+    def read(seen: Seen) -> list[int]:
+        found: list[int] = []
+        frame = seen.frame
+        for at, shown, end, _ in seen.places[TCP]:
+            if shown < 20:
+                continue
+            stop = min(end, at + (frame[at + 12] >> 4) * 4)
+            at += 20
+            while at < stop and frame[at]:
+                if frame[at] == 1:
+                    at += 1
+                    continue
+                length = frame[at + 1] if at + 1 < stop else 0
+                if length < 2 or at + length > stop:
+                    break
+                if frame[at] == kind and length == size:
+                    found.append(int.from_bytes(frame[at + offset : at + offset + width], "big"))
+                at += length
+        return found
+
+    return read
+
+
+def _icmp_echo(offset: int) -> Reader:
+    def read(seen: Seen) -> list[int]:
+        frame = seen.frame
+        return [
+            frame[at + offset] << 8 | frame[at + offset + 1] for at, shown, _, _ in seen.places[ICMP] if shown >= offset + 2 and frame[at] in _ECHO
+        ]
+
+    return read
+
+
+def _number(name: str, bits: int, about: str, read: Reader) -> Field:
+    return Field(name, Kind.NUMBER, about, read, (1 << bits) - 1)
+
+
+def _flag(name: str, about: str, read: Reader) -> Field:
+    return Field(name, Kind.FLAG, about, read, 1)
+
+
+_ETH_DST: Final = _part(ETH, 0, 6)
+_ETH_SRC: Final = _part(ETH, 6, 6)
+_IP_SRC: Final = _u32(IP, 12)
+_IP_DST: Final = _u32(IP, 16)
+_UDP_SRC: Final = _u16(UDP, 0)
+_UDP_DST: Final = _u16(UDP, 2)
+_TCP_SRC: Final = _u16(TCP, 0)
+_TCP_DST: Final = _u16(TCP, 2)
+
+_ALL: Final = (
+    Field("frame", Kind.LAYER, "the whole frame", lambda seen: (seen.frame,)),
+    _number("frame.number", 32, "its number, from 1", lambda seen: (seen.n,)),
+    _number("frame.len", 32, "its length, bytes", lambda seen: (len(seen.frame),)),
+    Field("frame.time_relative", Kind.SECONDS, "seconds since the first frame", lambda seen: (seen.t_ns,)),
+    Field("eth", Kind.LAYER, "Ethernet", _layer(ETH)),
+    Field("eth.dst", Kind.MAC, "where it goes", _ETH_DST),
+    Field("eth.src", Kind.MAC, "where it comes from", _ETH_SRC),
+    Field("eth.addr", Kind.MAC, "either of the two", _both(_ETH_DST, _ETH_SRC)),
+    _number("eth.type", 16, "what it carries: 0x0800 is IPv4, 0x0806 ARP", _u16(ETH, 12)),
+    Field("arp", Kind.LAYER, "ARP", _layer(ARP)),
+    _number("arp.opcode", 16, "1 asks, 2 answers", _u16(ARP, 6)),
+    Field("arp.src.hw_mac", Kind.MAC, "the sender's MAC address", _part(ARP, 8, 6, 28)),
+    Field("arp.src.proto_ipv4", Kind.ADDRESS, "the sender's IPv4 address", _u32(ARP, 14, 28)),
+    Field("arp.dst.hw_mac", Kind.MAC, "the MAC address asked for", _part(ARP, 18, 6, 28)),
+    Field("arp.dst.proto_ipv4", Kind.ADDRESS, "the IPv4 address asked for", _u32(ARP, 24, 28)),
+    Field("ip", Kind.LAYER, "IPv4", _layer(IP)),
+    _number("ip.version", 4, "4", _u8(IP, 0, shift=4)),
+    _number("ip.hdr_len", 8, "header length, bytes", lambda seen: [(seen.frame[at] & 15) * 4 for at, _, _, _ in seen.places[IP]]),
+    _number("ip.len", 16, "total length, bytes", _u16(IP, 2)),
+    _number("ip.id", 16, "identification", _u16(IP, 4)),
+    _flag("ip.flags.df", "do not fragment", _u8(IP, 6, needs=8, shift=6, mask=1)),
+    _flag("ip.flags.mf", "more fragments follow", _u8(IP, 6, needs=8, shift=5, mask=1)),
+    _number("ip.frag_offset", 13, "where in its datagram a fragment lies, in units of 8 bytes", _u16(IP, 6, 8, 0x1FFF)),
+    _number("ip.ttl", 8, "time to live", _u8(IP, 8)),
+    _number("ip.proto", 8, "what it carries: 1 is ICMP, 6 TCP, 17 UDP", _u8(IP, 9)),
+    _number("ip.checksum", 16, "header checksum", _u16(IP, 10)),
+    Field("ip.src", Kind.ADDRESS, "where it comes from", _IP_SRC),
+    Field("ip.dst", Kind.ADDRESS, "where it goes", _IP_DST),
+    Field("ip.addr", Kind.ADDRESS, "either of the two", _both(_IP_SRC, _IP_DST)),
+    Field("icmp", Kind.LAYER, "ICMP", _layer(ICMP)),
+    _number("icmp.type", 8, "8 asks for an echo, 0 is one, 3 unreachable, 11 time exceeded", _u8(ICMP, 0)),
+    _number("icmp.code", 8, "what of this type", _u8(ICMP, 1)),
+    _number("icmp.checksum", 16, "checksum", _u16(ICMP, 2)),
+    _number("icmp.ident", 16, "identifier of an echo", _icmp_echo(4)),
+    _number("icmp.seq", 16, "sequence number of an echo", _icmp_echo(6)),
+    Field("udp", Kind.LAYER, "UDP", _layer(UDP)),
+    _number("udp.srcport", 16, "source port", _UDP_SRC),
+    _number("udp.dstport", 16, "destination port", _UDP_DST),
+    _number("udp.port", 16, "either of the two", _both(_UDP_SRC, _UDP_DST)),
+    _number("udp.length", 16, "length with the header, bytes", _u16(UDP, 4)),
+    _number("udp.checksum", 16, "checksum", _u16(UDP, 6)),
+    Field("udp.payload", Kind.BYTES, "the data", _udp_payload),
+    Field("tcp", Kind.LAYER, "TCP", _layer(TCP)),
+    _number("tcp.srcport", 16, "source port", _TCP_SRC),
+    _number("tcp.dstport", 16, "destination port", _TCP_DST),
+    _number("tcp.port", 16, "either of the two", _both(_TCP_SRC, _TCP_DST)),
+    _number("tcp.seq_raw", 32, "sequence number as sent", _seq_raw),
+    _number("tcp.ack_raw", 32, "acknowledgment number as sent", _u32(TCP, 8, 16)),
+    _number("tcp.hdr_len", 8, "header length, bytes", _tcp_header),
+    _number("tcp.len", 32, "length of the data, bytes", _tcp_len),
+    _number("tcp.flags", 16, "all flags: 0x002 is SYN, 0x012 SYN and ACK", _u16(TCP, 12, 16, 0xFFF)),
+    *(
+        _flag(f"tcp.flags.{name}", about, _u8(TCP, 13, needs=16, shift=shift, mask=1))
+        for shift, name, about in (
+            (0, "fin", "FIN: no more data"),
+            (1, "syn", "SYN: a connection begins"),
+            (2, "reset", "RST: a connection is refused or broken off"),
+            (3, "push", "PSH: give it to the application"),
+            (4, "ack", "ACK: the acknowledgment number is valid"),
+            (5, "urg", "URG: the urgent pointer is valid"),
+            (6, "ece", "ECE: congestion was met"),
+            (7, "cwr", "CWR: the window was reduced"),
+        )
+    ),
+    _number("tcp.window_size_value", 16, "window as sent, not scaled", _u16(TCP, 14)),
+    _number("tcp.checksum", 16, "checksum", _u16(TCP, 16)),
+    _number("tcp.urgent_pointer", 16, "urgent pointer", _u16(TCP, 18)),
+    _number("tcp.options.mss_val", 16, "largest segment its sender takes", _option(2, 4, 2, 2)),
+    _number("tcp.options.wscale.shift", 8, "shift of the window, in a SYN", _option(3, 3, 2, 1)),
+    _number("tcp.options.timestamp.tsval", 32, "time of the sender", _option(8, 10, 2, 4)),
+    _number("tcp.options.timestamp.tsecr", 32, "time echoed", _option(8, 10, 6, 4)),
+    Field("tcp.payload", Kind.BYTES, "the data", _tcp_payload),
+)
+
+FIELDS: Final = {field.name: field for field in _ALL}
+"""Every field by its name."""

@@ -6,9 +6,10 @@ import { bootView } from "./boot.js";
 import { consoleDrawer } from "./console.js";
 import { dashboardView } from "./dashboard.js";
 import { graphView } from "./graph.js";
+import { packetsView } from "./packets.js";
 import { xenstoreView } from "./xenstore.js";
 
-const LAB_TABS = { dashboard: dashboardView, graph: graphView, boot: bootView, xenstore: xenstoreView };
+const LAB_TABS = { dashboard: dashboardView, graph: graphView, boot: bootView, packets: packetsView, xenstore: xenstoreView };
 const LAB_ANNOUNCE_MS = 1000;
 const LAB_ANSWER_MS = 30000;
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from mirage_lab.lab.handles import Causes
 from mirage_lab.lab.said import LabError, Said
+from mirage_lab.tcpip.displayfilter import DisplayFilter, compile_filter
 from mirage_lab.tcpip.dissect import Packet, dissect
 from mirage_lab.tracing.capture import Capture, Frame
+from mirage_lab.tracing.selection import Selection
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,23 +20,19 @@ if TYPE_CHECKING:
     from mirage_lab.lab.lab import Lab
     from mirage_lab.plot.hosts import Hosts
 
-__all__ = ["Trace"]
+__all__ = ["Filtered", "Table", "Trace"]
 
 
-class Trace:
-    """The frames captured on a lan.  Numbers of frames count from 1, as in Wireshark."""
+class Table:
+    """Frames under their numbers, which count from 1 as in Wireshark: what a trace and a filtered trace have in common."""
 
-    def __init__(self, lab: Lab, name: str) -> None:
-        self._lab = lab
-        self.name = name
+    name: str
+    _lab: Lab
 
     @property
     def capture(self) -> Capture:
-        """The capture as it is now; raises LabError when the lab has gone back to before it began."""
-        found = self._lab.machine.captures.get(self.name)
-        if found is None:
-            raise LabError(f"the capture {self.name} has not begun at this time: lab.capture(lan) begins it")
-        return found
+        """The frames as they are now."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.capture)
@@ -112,6 +110,30 @@ class Trace:
 
         return throughput(self.capture, hosts=self.hosts, **options)
 
+
+class Trace(Table):
+    """The frames captured on a lan, or at a domain."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self._lab = lab
+        self.name = name
+
+    @property
+    def capture(self) -> Capture:
+        """The capture as it is now; raises LabError when the lab has gone back to before it began."""
+        found = self._lab.machine.captures.get(self.name)
+        if found is None:
+            raise LabError(f"the capture {self.name} has not begun at this time: lab.capture(lan) begins it")
+        return found
+
+    def filter(self, text: str) -> Filtered:
+        """Return the frames that a display filter lets through, as in Wireshark; they keep their numbers.
+
+        The table follows the capture as it grows.  docs/filters.md has the fields and the operators.  Raises FilterError,
+        which points at the place in the text that cannot be read.
+        """
+        return Filtered(self, (_read(text),))
+
     def __repr__(self) -> str:
         from mirage_lab.lab.pictures import trace_text
 
@@ -121,3 +143,55 @@ class Trace:
         from mirage_lab.lab.pictures import trace_html
 
         return trace_html(self._lab.machine, self.name)
+
+
+class Filtered(Table):
+    """The frames of a trace that its display filters let through, under the numbers they have there."""
+
+    def __init__(self, trace: Trace, filters: tuple[DisplayFilter, ...]) -> None:
+        self._lab = trace._lab
+        self._trace = trace
+        self._filters = filters
+        self._selection: Selection | None = None
+        self._seen = self._dropped = 0
+        self.name = ", ".join([trace.name, *(found.text.strip() for found in filters if found.text.strip())])
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the frames that pass."""
+        return self.capture.numbers
+
+    @property
+    def capture(self) -> Selection:
+        """The frames that pass, as they are now; only frames that are new since the last look are looked at."""
+        source = self._trace.capture
+        found = self._selection
+        if found is None or found.source is not source or source.dropped != self._dropped:
+            found = self._selection = Selection(source, self.name)
+            self._seen, self._dropped = source.dropped, source.dropped
+        first = source.frames[0].t if len(source) else 0
+        for frame in source.since(self._seen):
+            if all(each.matches(frame.n, frame.t - first, frame.data) for each in self._filters):
+                found.add(frame)
+            self._seen = frame.n
+        return found
+
+    def filter(self, text: str) -> Filtered:
+        """Return those of these frames that another display filter lets through too.  Raises FilterError."""
+        return Filtered(self._trace, (*self._filters, _read(text)))
+
+    def __repr__(self) -> str:
+        from mirage_lab.plot.packets import packets_text
+
+        return packets_text(self.capture, self.hosts)
+
+    def _repr_html_(self) -> str:
+        from mirage_lab.plot.packets import packets_html
+
+        return packets_html(self.capture, self.hosts)
+
+
+def _read(text: object) -> DisplayFilter:
+    if not isinstance(text, str):
+        raise LabError(f'a filter is a text, as trace.filter("tcp.port == 80"), not {type(text).__name__}')
+    return compile_filter(text)

@@ -2,7 +2,7 @@
 
 The bytes are read by `tcpip.dissect`; here a frame gets a sender and a receiver by address, an IP address where there is
 one, so that an ARP question and the TCP segment it was asked for come from the same host.  Sequence numbers in `info` are
-relative to the first of their direction, as Wireshark shows them.
+relative to the first of their direction, as Wireshark shows them, also when that one is not among the frames selected.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mirage_lab.plot.hosts import Hosts
 from mirage_lab.tcpip.dissect import Packet, dissect
 from mirage_lab.tcpip.wire.tcp import ACK, FIN, RST, SYN
+from mirage_lab.tracing.selection import Selection
 
 if TYPE_CHECKING:
     from mirage_lab.tracing.capture import Capture, Frame
@@ -52,13 +53,14 @@ def read(capture: Capture, hosts: Hosts | None = None, *, start: int = 1, count:
     """Return the kept frames from number `start` on, `count` at most; `hosts` learns the addresses in order."""
     found: list[Seen] = []
     bases: dict[tuple[str, str, int, int], int] = {}
-    for frame in capture.frames:
+    whole = capture.source if isinstance(capture, Selection) else capture
+    for frame in whole.frames:
         packet = dissect(frame.data)
         info = _info(packet, bases)
         if hosts is not None:
             for address in (packet.src, packet.dst)[: 1 if packet.broadcast else 2]:
                 hosts.meet(hosts.name(address))
-        if frame.n >= start:
+        if frame.n >= start and (whole is capture or capture.frame_number(frame.n) is not None):
             found.append(Seen(frame, packet, info))
             if count is not None and len(found) >= count:
                 break

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mirage_lab.plot.axes import SECONDS
 from mirage_lab.plot.frames import Seen, read
 from mirage_lab.plot.hosts import Hosts
+from mirage_lab.tracing.selection import Selection
 from mirage_lab.tracing.svg import html_table, visible
 
 if TYPE_CHECKING:
@@ -46,13 +47,17 @@ def _row(seen: Seen, hosts: Hosts) -> tuple[object, ...]:
 
 
 def _title(capture: Capture) -> str:
+    if isinstance(capture, Selection):
+        return f"{capture.name}: {len(capture):,} of {len(capture.source):,} frames"
     dropped = f", the oldest {capture.dropped:,} dropped" if capture.dropped else ""
     return f"{capture.name}: {len(capture.frames):,} frames{dropped}"
 
 
 def _rest(capture: Capture, shown: list[Seen]) -> str:
+    if isinstance(capture, Selection) and not len(capture) and len(capture.source):
+        return "no frame passes"
     if not len(capture.frames):
         return "nothing was said yet: lab.run(seconds(1))"
     last = shown[-1].n if shown else 0
-    left = capture.frames[-1].n - last
+    left = capture.after(last)
     return f"{left:,} more frames from number {last + 1}" if left and shown else ""

@@ -155,6 +155,10 @@ class Capture:
         """Return the kept frames with numbers above `n`: what is new for one who has seen `n`."""
         return [self._at(index) for index in range(max(0, n - self.dropped), len(self._data))]
 
+    def after(self, n: int) -> int:
+        """Count the kept frames with numbers above `n`."""
+        return len(self._data) - max(0, min(n - self.dropped, len(self._data)))
+
     @property
     def last(self) -> int:
         """The number of the newest frame, 0 before the first."""

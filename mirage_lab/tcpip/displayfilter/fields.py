@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mirage_lab.tcpip.displayfilter.places import ARP, ETH, ICMP, IP, TCP, UDP, Seen
+from mirage_lab.tcpip.displayfilter.places import ARP, ETH, ICMP, IP, QUOTED, TCP, UDP, WHOLE, Seen
 
 __all__ = ["FIELDS", "Field", "Kind", "Reader", "a"]
 
@@ -106,13 +106,13 @@ def _layer(layer: int) -> Reader:
 
 def _seq_raw(seen: Seen) -> list[int]:
     frame = seen.frame
-    return [int.from_bytes(frame[at + 4 : at + 8], "big") for at, shown, _, quoted in seen.places[TCP] if shown >= 16 and not quoted]
+    return [int.from_bytes(frame[at + 4 : at + 8], "big") for at, _, end, role in seen.places[TCP] if end - at >= 16 and role != QUOTED]
 
 
 def _tcp_len(seen: Seen) -> list[int]:
     found = []
-    for at, shown, end, quoted in seen.places[TCP]:
-        if shown >= 16 and not quoted and (length := end - at - (seen.frame[at + 12] >> 4) * 4) >= 0:
+    for at, _, end, role in seen.places[TCP]:
+        if end - at >= 16 and role == WHOLE and (length := end - at - (seen.frame[at + 12] >> 4) * 4) >= 0:
             found.append(length)
     return found
 
@@ -124,18 +124,49 @@ def _tcp_header(seen: Seen) -> list[int]:
 def _tcp_payload(seen: Seen) -> list[bytes]:
     found = []
     for at, shown, end, _ in seen.places[TCP]:
-        if shown >= 20 and (begin := at + (seen.frame[at + 12] >> 4) * 4) < end:
+        if shown >= 20 and not seen.frame[at + 13] & 4 and (begin := at + (seen.frame[at + 12] >> 4) * 4) < end:
             found.append(seen.frame[begin:end])
     return found
 
 
 def _udp_payload(seen: Seen) -> list[bytes]:
+    frame = seen.frame
+    return [frame[at + 8 : end] for at, shown, end, _ in seen.places[UDP] if shown > 8 and (frame[at + 4] or frame[at + 5] > 8)]
+
+
+def _ip_header(seen: Seen) -> list[int]:
+    return [(seen.frame[at] & 15) * 4 for at, _, _, _ in seen.places[IP] if seen.frame[at] >> 4 == 4]
+
+
+def _ip_len(seen: Seen) -> list[int]:
+    """Read the total length; 0 is what a sending machine writes when its network card is to cut the datagram."""
+    frame = seen.frame
+    return [frame[at + 2] << 8 | frame[at + 3] or end - at for at, shown, end, _ in seen.places[IP] if shown >= 4]
+
+
+def _arp_mac(target: bool) -> Reader:
+    def read(seen: Seen) -> list[bytes]:
+        return [seen.frame[begin : begin + 6] for begin in _arp_at(seen, 0, 1, 4, 6, target)]
+
+    return read
+
+
+def _arp_ipv4(target: bool) -> Reader:
+    def read(seen: Seen) -> list[int]:
+        return [int.from_bytes(seen.frame[begin : begin + 4], "big") for begin in _arp_at(seen, 2, 0x0800, 5, 4, target)]
+
+    return read
+
+
+def _arp_at(seen: Seen, kind_at: int, kind: int, size_at: int, size: int, target: bool) -> list[int]:
+    """Find an address of this kind and size; RFC 826 lets both kinds of address have any size."""
+    frame = seen.frame
     found = []
-    for at, shown, end, _ in seen.places[UDP]:
-        if shown > 8:
-            said = seen.frame[at + 4] << 8 | seen.frame[at + 5]
-            if said > 8:
-                found.append(seen.frame[at + 8 : min(end, at + said)])
+    for at, shown, _, _ in seen.places[ARP]:
+        if shown >= 8 and frame[at + kind_at] << 8 | frame[at + kind_at + 1] == kind and frame[at + size_at] == size:
+            mac, address = frame[at + 4], frame[at + 5]
+            if shown >= 8 + 2 * (mac + address):
+                found.append(at + 8 + (mac if size_at == 5 else 0) + (mac + address if target else 0))
     return found
 
 
@@ -148,16 +179,16 @@ def _option(kind: int, size: int, offset: int, width: int) -> Reader:
         for at, shown, end, _ in seen.places[TCP]:
             if shown < 20:
                 continue
-            stop = min(end, at + (frame[at + 12] >> 4) * 4)
+            stop = at + (frame[at + 12] >> 4) * 4
             at += 20
-            while at < stop and frame[at]:
+            while at < min(stop, end) and frame[at]:
                 if frame[at] == 1:
                     at += 1
                     continue
-                length = frame[at + 1] if at + 1 < stop else 0
+                length = frame[at + 1] if at + 1 < min(stop, end) else 0
                 if length < 2 or at + length > stop:
                     break
-                if frame[at] == kind and length == size:
+                if frame[at] == kind and length == size and at + offset + width <= end:
                     found.append(int.from_bytes(frame[at + offset : at + offset + width], "big"))
                 at += length
         return found
@@ -204,14 +235,14 @@ _ALL: Final = (
     _number("eth.type", 16, "what it carries: 0x0800 is IPv4, 0x0806 ARP", _u16(ETH, 12)),
     Field("arp", Kind.LAYER, "ARP", _layer(ARP)),
     _number("arp.opcode", 16, "1 asks, 2 answers", _u16(ARP, 6)),
-    Field("arp.src.hw_mac", Kind.MAC, "the sender's MAC address", _part(ARP, 8, 6, 28)),
-    Field("arp.src.proto_ipv4", Kind.ADDRESS, "the sender's IPv4 address", _u32(ARP, 14, 28)),
-    Field("arp.dst.hw_mac", Kind.MAC, "the MAC address asked for", _part(ARP, 18, 6, 28)),
-    Field("arp.dst.proto_ipv4", Kind.ADDRESS, "the IPv4 address asked for", _u32(ARP, 24, 28)),
+    Field("arp.src.hw_mac", Kind.MAC, "the sender's MAC address", _arp_mac(target=False)),
+    Field("arp.src.proto_ipv4", Kind.ADDRESS, "the sender's IPv4 address", _arp_ipv4(target=False)),
+    Field("arp.dst.hw_mac", Kind.MAC, "the MAC address asked for", _arp_mac(target=True)),
+    Field("arp.dst.proto_ipv4", Kind.ADDRESS, "the IPv4 address asked for", _arp_ipv4(target=True)),
     Field("ip", Kind.LAYER, "IPv4", _layer(IP)),
     _number("ip.version", 4, "4", _u8(IP, 0, shift=4)),
-    _number("ip.hdr_len", 8, "header length, bytes", lambda seen: [(seen.frame[at] & 15) * 4 for at, _, _, _ in seen.places[IP]]),
-    _number("ip.len", 16, "total length, bytes", _u16(IP, 2)),
+    _number("ip.hdr_len", 8, "header length, bytes", _ip_header),
+    _number("ip.len", 16, "total length, bytes", _ip_len),
     _number("ip.id", 16, "identification", _u16(IP, 4)),
     _flag("ip.flags.df", "do not fragment", _u8(IP, 6, needs=8, shift=6, mask=1)),
     _flag("ip.flags.mf", "more fragments follow", _u8(IP, 6, needs=8, shift=5, mask=1)),

@@ -1,8 +1,13 @@
 // packetparts: one frame: its layers as a tree, its bytes, and its causes.  Fields and bytes light each other up.
 
-import { button, eachRow, el, setAttrs, setText, showCount, showTime } from "./dom.js";
+import { button, eachRow, el, setAttrs, setText, showCount } from "./dom.js";
 
 const PACKET_BYTES = 1536;
+
+/** A moment as the table writes it, to the microsecond. */
+function packetTime(ns) {
+  return `${(ns / 1e9).toFixed(6)} s`;
+}
 
 /** The frame that is chosen.  `choose(n)` goes to another one, `back()` returns to the table. */
 export function packetDetails(host, choose, back) {
@@ -242,7 +247,7 @@ export function packetDetails(host, choose, back) {
           "li",
           { class: "ml-pk-step", "data-what": step.what },
           el("span", { class: "ml-pk-what" }, step.what),
-          el("span", { class: "ml-time" }, step.t === null ? "" : showTime(step.t)),
+          el("span", { class: "ml-time" }, step.t === null ? "" : packetTime(step.t)),
           el(
             "span",
             {},
@@ -263,7 +268,7 @@ export function packetDetails(host, choose, back) {
       (event) => event.id,
       () => el("li", {}, el("span", { class: "ml-time" }), " ", el("span", {}), " ", el("span", { class: "ml-mono" })),
       (node, event) => {
-        setText(node.children[0], showTime(event.t));
+        setText(node.children[0], packetTime(event.t));
         setText(node.children[1], `${event.source} ${event.kind}`);
         setText(node.children[2], event.words);
       },
@@ -285,7 +290,7 @@ export function packetDetails(host, choose, back) {
         setText(hint, words ?? "Choose a frame: its layers, its bytes and what caused it are shown here.");
         return;
       }
-      setText(title, `Frame ${showCount(packet.n)}: ${packet.protocol}, ${showCount(packet.length)} bytes, ${showTime(packet.t)}, ${packet.fate}`);
+      setText(title, `Frame ${showCount(packet.n)}: ${packet.protocol}, ${showCount(packet.length)} bytes, t = ${packetTime(packet.t)}, ${packet.fate}`);
       lines.replaceChildren(...packet.lines.flatMap((line, place) => [place ? " " : "", el("code", {}, line)]));
       if (!same) {
         index();

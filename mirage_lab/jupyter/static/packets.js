@@ -43,8 +43,10 @@ export function packetsView(host) {
   const none = el("p", { class: "ml-hint" });
   const table = packetTable(host, { pick, enter: () => details.focus(), moved: () => following(false) });
   const details = packetDetails(host, (n) => goTo(n), () => table.focus());
-  const shown = el("div", {}, form, wrong, el("div", { class: "ml-bar" }, going, follow, words, line), table.root, none, details.root);
-  const root = el("div", { class: "ml-pk" }, el("div", { class: "ml-bar" }, labelled("capture", captures), save, beginning, begin), shown);
+  const below = el("div", { class: "ml-bar ml-pk-below" }, line, save);
+  const above = el("div", { class: "ml-bar" }, labelled("capture", captures), going, follow, words);
+  const shown = el("div", {}, above, form, wrong, table.root, none, below, details.root);
+  const root = el("div", { class: "ml-pk" }, shown, el("div", { class: "ml-bar" }, beginning, begin));
   let data = { capture: null };
   let selected = null;
   let mine = { n: null, until: 0 };
@@ -130,7 +132,7 @@ export function packetsView(host) {
   function progress(now) {
     data = now;
     table.update(now);
-    const filtered = now.filter && !now.error;
+    const filtered = now.filter && !now.wrong;
     const so = now.scanned < now.frames ? `filtered ${showCount(now.scanned)} of ${showCount(now.frames)}: ${showCount(now.matching)} match so far` : `${showCount(now.matching)} of ${showCount(now.frames)} frames match`;
     const dropped = now.first > 1 ? `, the oldest ${showCount(now.first - 1)} dropped` : "";
     setText(words, `${filtered ? so : `${showCount(now.frames)} frames`}${dropped}`);
@@ -147,7 +149,6 @@ export function packetsView(host) {
       const possible = [...options(given.lans, "l"), ...options(given.domains, "d")];
       eachRow(places, possible, (row) => row.value, (row) => el("option", { value: row.value }, row.name));
       beginning.hidden = begin.hidden = !possible.length;
-      captures.parentElement.hidden = save.hidden = given.capture === null;
       eachRow(examples, given.examples, (text) => text, (text) => button(text, () => apply(text), { class: "ml-button ml-pk-link ml-mono" }));
       shown.hidden = given.capture === null;
       if (given.capture === null) {
@@ -155,10 +156,10 @@ export function packetsView(host) {
         return;
       }
       if (document.activeElement !== filter) filter.value = given.filter;
-      wrong.hidden = !given.error;
-      setText(wrong, given.error ? `${given.error}\nUntil it can be read, every frame is shown.` : "");
-      setAttrs(filter, { "aria-invalid": given.error ? "true" : null, "aria-describedby": given.error ? wrong.id : null });
-      setText(line, given.filter && !given.error ? `${given.trace}.filter(${packetsQuoted(given.filter)})` : given.trace);
+      wrong.hidden = !given.wrong;
+      setText(wrong, given.wrong ? `${given.wrong}\nUntil it can be read, every frame is shown.` : "");
+      setAttrs(filter, { "aria-invalid": given.wrong ? "true" : null, "aria-describedby": given.wrong ? wrong.id : null });
+      setText(line, given.filter && !given.wrong ? `${given.trace}.filter(${packetsQuoted(given.filter)})` : given.trace);
       progress(given);
       if (mine.n === given.selected || performance.now() > mine.until) {
         mine = { n: null, until: 0 };
@@ -298,7 +299,7 @@ function packetTable(host, on) {
     draw();
   }
 
-  const filterOf = (given) => (given.error ? "" : given.filter);
+  const filterOf = (given) => (given.wrong ? "" : given.filter);
   grid.addEventListener("scroll", draw);
   grid.addEventListener("wheel", (event) => event.deltaY < 0 && on.moved(), { passive: true });
   grid.addEventListener("keydown", (event) => {

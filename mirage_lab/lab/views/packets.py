@@ -77,14 +77,14 @@ def snapshot(lab: Lab, look: Look) -> dict[str, Any]:
         "domains": [name for name, lans in lab.machine.plugged.items() if lans and name not in captures and lab.machine.exists(name)][:CAPTURES],
         "capture": None,
         "filter": _wanted(look),
-        "error": "",
+        "wrong": "",
         "examples": list(EXAMPLES),
         "selected": look.get("packets.selected"),
     }
     capture = chosen(lab, look)
     if capture is None:
         return data
-    matches, data["error"] = _filtered(lab, capture, data["filter"])
+    matches, data["wrong"] = _filtered(lab, capture, data["filter"])
     matches.advance(capture, STEP_FRAMES)
     Index.of(capture).streams.advance(capture, STEP_STREAMS)
     data["capture"] = capture.name
@@ -149,8 +149,8 @@ def row_of(capture: Capture, frame: Frame, names: Hosts) -> list[Any]:
         frame.t,
         visible(src, 40),
         _named(src, names),
-        visible(dst, 40),
-        "everyone" if dst == "ff:ff:ff:ff:ff:ff" else _named(dst, names),
+        "broadcast" if dst == "ff:ff:ff:ff:ff:ff" else visible(dst, 40),
+        _named(dst, names),
         visible(found.protocol, 20),
         len(frame.data),
         _info(capture, frame, found),

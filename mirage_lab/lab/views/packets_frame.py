@@ -131,7 +131,8 @@ def _woken(lab: Lab, chain: list[Event], steps: list[Step]) -> list[Step]:
     call = next((event for event in chain[1:4] if event.kind == "xen.hypercall"), None)
     if call is None:
         return steps
-    steps.insert(0, _step("hypercall", f"{call.source} calls {said(call, 120)}: its ring has something for the back end", call))
+    called = f"{call.fields.get('name')}, {call.fields.get('args')}"
+    steps.insert(0, _step("hypercall", f"{call.source} calls {called}: its ring has something for the back end", call))
     place = chain.index(call)
     woke = chain[place + 1] if place + 1 < len(chain) else None
     if woke is None:

@@ -154,10 +154,10 @@ def test_a_wrong_filter_is_told_in_words_and_every_frame_is_shown() -> None:
     lab, _ = lab_with([ARP, udp(7)])
     with lab:
         told = packets.snapshot(lab, {"packets.capture": "made", "packets.filter": "tcp.prot == 80"})
-        assert told["error"].splitlines() == ["no field tcp.prot; near it: tcp.port, ip.proto, tcp.srcport", "  tcp.prot == 80", "  ^~~~~~~~"]
+        assert told["wrong"].splitlines() == ["no field tcp.prot; near it: tcp.port, ip.proto, tcp.srcport", "  tcp.prot == 80", "  ^~~~~~~~"]
         assert told["matching"] == 2
         for odd in ("\x00", "\u202e", "<img>"):
-            error = packets.snapshot(lab, {"packets.capture": "made", "packets.filter": f"tcp {odd}"})["error"]
+            error = packets.snapshot(lab, {"packets.capture": "made", "packets.filter": f"tcp {odd}"})["wrong"]
             assert error and "\u202e" not in error and "\x00" not in error
         assert "cannot be read" in packets.words(lab, {"packets.capture": "made", "packets.filter": "(("})
         with pytest.raises(LabError, match="no field tcp.prot"):
@@ -245,7 +245,7 @@ def test_a_reply_leads_back_to_its_slot_its_grant_its_hypercall_and_what_woke_th
         assert [what for what, _ in steps] == ["ring slot", "grant", "wake-up", "upcall", "hypercall", "ring slot", "grant", "this frame", "arrival"]
         words = [told for _, told in steps]
         assert words[0] == "the back end puts 131 bytes into slot 4 of 256 of the rx ring of web"
-        assert words[2].startswith("dom0 notifies port 3 of web") and "event_channel_op.send port 3" in words[4]
+        assert words[2].startswith("dom0 notifies port 3 of web") and "event_channel_op.send, port 3" in words[4]
         assert words[5] == "the back end takes 117 bytes from slot 4 of 256 of the tx ring of web"
         assert "of its memory, granted to dom0, read only" in words[6] and "granted to dom0" in words[1] and "read only" not in words[1]
         assert "gateway of br0" in words[8]

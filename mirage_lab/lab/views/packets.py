@@ -231,7 +231,8 @@ def _shown(lab: Lab, look: Look, count: int) -> tuple[Capture, str, list[list[An
 
 def words(lab: Lab, look: Look) -> str:
     """Return the first frames, or those around the chosen one."""
-    shown = _shown(lab, look, 6)
+    with lab.lock:
+        shown = _shown(lab, look, 6)
     if shown is None:
         return "no capture yet: lab.capture(lan) begins one"
     capture, title, rows = shown
@@ -246,7 +247,8 @@ def words(lab: Lab, look: Look) -> str:
 
 def picture(lab: Lab, look: Look) -> str | None:
     """Return a table of frames around the chosen one, and its layers; None without a capture."""
-    shown = _shown(lab, look, PAINTED)
+    with lab.lock:
+        shown = _shown(lab, look, PAINTED)
     if shown is None:
         return None
     capture, title, rows = shown

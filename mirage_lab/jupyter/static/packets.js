@@ -7,8 +7,9 @@ import { packetDetails } from "./packetparts.js";
 const PACKETS_ROW = 22;
 const PACKETS_HEAD = 24;
 const PACKETS_PAGE = 100;
-const PACKETS_PAGES = 60;
+const PACKETS_KEPT = 4000;
 const PACKETS_IN_SIGHT = 80;
+const PACKETS_AHEAD = 40;
 const PACKETS_TALLEST = 8000000;
 const PACKETS_COLUMNS = ["n", "time (s)", "source", "destination", "protocol", "length", "info", "fate"];
 const PACKETS_COLOURS = { TCP: 0, UDP: 2, ARP: 4, ICMP: 3 };
@@ -46,12 +47,14 @@ export function packetsView(host) {
   const below = el("div", { class: "ml-bar ml-pk-below" }, line, save);
   const above = el("div", { class: "ml-bar" }, labelled("capture", captures), going, follow, words);
   const shown = el("div", {}, above, form, wrong, table.root, none, below, details.root);
-  const root = el("div", { class: "ml-pk" }, shown, el("div", { class: "ml-bar" }, beginning, begin));
+  const empty = el("p", { class: "ml-hint" });
+  const root = el("div", { class: "ml-pk" }, shown, empty, el("div", { class: "ml-bar" }, beginning, begin));
   let data = { capture: null };
   let selected = null;
   let mine = { n: null, until: 0 };
   let wanted = 0;
   let scanning = false;
+  let lost = false;
   let asked = "";
   let due = 0;
 
@@ -131,7 +134,11 @@ export function packetsView(host) {
 
   function progress(now) {
     data = now;
-    table.update(now);
+    if (table.update(now)) lost = selected !== null;
+    if (lost && selected < now.first + now.scanned) {
+      lost = false;
+      table.goTo(selected);
+    }
     const filtered = now.filter && !now.wrong;
     const so = now.scanned < now.frames ? `filtered ${showCount(now.scanned)} of ${showCount(now.frames)}: ${showCount(now.matching)} match so far` : `${showCount(now.matching)} of ${showCount(now.frames)} frames match`;
     const dropped = now.first > 1 ? `, the oldest ${showCount(now.first - 1)} dropped` : "";
@@ -151,6 +158,8 @@ export function packetsView(host) {
       beginning.hidden = begin.hidden = !possible.length;
       eachRow(examples, given.examples, (text) => text, (text) => button(text, () => apply(text), { class: "ml-button ml-pk-link ml-mono" }));
       shown.hidden = given.capture === null;
+      empty.hidden = given.capture !== null;
+      setText(empty, possible.length ? "Nothing is captured: begin here, or with lab.capture(lan)." : "There is no lan whose frames could be captured: lab.lan() makes one.");
       if (given.capture === null) {
         data = given;
         return;
@@ -185,7 +194,7 @@ function packetTable(host, on) {
   head.append(el("div", { role: "row", "aria-rowindex": "1", class: "ml-pk-row" }, ...PACKETS_COLUMNS.map((name, place) => el("span", { role: "columnheader", "aria-colindex": place + 1 }, name))));
   const space = el("div", { role: "rowgroup", class: "ml-pk-space" });
   const grid = el("div", { class: "ml-pk-grid", role: "grid", tabindex: "0", "aria-label": "frames of the capture", "aria-colcount": PACKETS_COLUMNS.length, "aria-rowcount": 1 }, head, space);
-  const pages = new Map();
+  const known = new Map();
   const nodes = [];
   let data = null;
   let key = "";
@@ -195,6 +204,7 @@ function packetTable(host, on) {
   let held = false;
   let busy = false;
   let waiting = null;
+  let age = 0;
 
   const inner = () => Math.max(PACKETS_ROW, grid.clientHeight - PACKETS_HEAD);
   const rowsInSight = () => Math.max(1, Math.floor(inner() / PACKETS_ROW));
@@ -203,7 +213,12 @@ function packetTable(host, on) {
   /** The row at the top, not whole: beyond the tallest element a browser makes, the scroll bar is a share of the rows. */
   const topRow = () => (scaled() ? (grid.scrollTop / Math.max(1, tall() - inner())) * Math.max(0, total - inner() / PACKETS_ROW) : grid.scrollTop / PACKETS_ROW);
   const scrollFor = (row) => (scaled() ? (row / Math.max(1, total - inner() / PACKETS_ROW)) * (tall() - inner()) : row * PACKETS_ROW);
-  const rowAt = (index) => pages.get(Math.floor(index / PACKETS_PAGE))?.rows[index % PACKETS_PAGE] ?? null;
+  const rowAt = (index) => known.get(index)?.row ?? null;
+  /** True for a row to ask for: never seen, of before the rows moved, or without its sequence numbers, which are known now. */
+  const isWanted = (index) => {
+    const entry = known.get(index);
+    return !entry || entry.age !== age || (!entry.settled && entry.row[0] < data.first + data.numbered);
+  };
 
   function makeRow() {
     const node = el("div", { role: "row", class: "ml-pk-row ml-pk-frame" });
@@ -232,6 +247,7 @@ function packetTable(host, on) {
     setText(cells[6], info);
     setAttrs(cells[6], { title: info || null });
     setText(cells[7], fate);
+    setAttrs(cells[7], { title: fate || null });
   }
 
   function draw() {
@@ -241,40 +257,55 @@ function packetTable(host, on) {
     while (nodes.length > count) nodes.pop().remove();
     while (nodes.length < count) space.append(nodes[nodes.push(makeRow()) - 1]);
     const start = Math.max(0, Math.min(Math.floor(first), total - count));
-    for (let index = start; index < start + count; index += 1) fill(nodes[index % count], index, scaled() ? grid.scrollTop + (index - first) * PACKETS_ROW : index * PACKETS_ROW);
+    for (let index = start; index < start + count; index += 1) fill(nodes[index - start], index, scaled() ? grid.scrollTop + (index - first) * PACKETS_ROW : index * PACKETS_ROW);
     const inSight = active >= start && active < start + count;
     setAttrs(grid, { "aria-activedescendant": inSight && total ? host.id(`packets-row-${active}`) : null });
-    for (const page of [Math.floor(start / PACKETS_PAGE), Math.floor((start + count - 1) / PACKETS_PAGE)]) {
-      if (total && (pages.get(page)?.stale ?? true)) return void fetchPage(page);
-    }
+    let from = start;
+    while (from < start + count && !isWanted(from)) from += 1;
+    if (from < start + count) fetchRows(Math.max(0, start - PACKETS_AHEAD), count + 2 * PACKETS_AHEAD);
   }
 
   /** One question at a time: while rows fly past, only those that stay are asked for. */
-  async function fetchPage(page) {
+  async function fetchRows(start, count) {
     if (busy) return;
     busy = true;
-    const asking = key;
+    const asking = `${key} ${age}`;
+    let more = true;
     try {
-      take(await host.ask("packets.rows", { capture: data.capture, filter: filterOf(data), start: page * PACKETS_PAGE, count: PACKETS_PAGE }), asking);
+      take(await host.ask("packets.rows", { capture: data.capture, filter: filterOf(data), start, count }), asking);
     } catch (error) {
-      if (asking === key) pages.set(page, { rows: pages.get(page)?.rows ?? [], stale: false });
+      more = asking !== `${key} ${age}`;
       host.say(error.message);
     }
     busy = false;
-    draw();
+    if (more) draw();
   }
 
   function take(reply, asking) {
-    if (asking !== key || reply.serial !== data.serial) return;
-    if (pages.size >= PACKETS_PAGES) pages.delete(pages.keys().next().value);
-    const page = Math.floor(reply.start / PACKETS_PAGE);
-    pages.delete(page);
-    pages.set(page, { rows: reply.rows, stale: false });
+    if (asking !== `${key} ${age}` || reply.serial !== data.serial) return;
+    if (known.size > PACKETS_KEPT) known.clear();
+    reply.rows.forEach((row, place) => known.set(reply.start + place, { row, age, settled: row[0] < reply.first + reply.numbered }));
+    if (held) grow();
     if (waiting !== null && rowAt(waiting)) {
       const n = rowAt(waiting)[0];
       waiting = null;
       on.pick(n);
     }
+  }
+
+  function stretch(rows) {
+    total = rows;
+    setAttrs(grid, { "aria-rowcount": total + 1 });
+    space.style.height = `${tall()}px`;
+    active = Math.max(0, Math.min(active, total - 1));
+  }
+
+  /** Following the end, the table grows when the last rows have come: what is in sight is never empty. */
+  function grow() {
+    let rows = data.matching;
+    while (rows > total && !known.has(rows - 1)) rows -= 1;
+    stretch(rows);
+    grid.scrollTop = grid.scrollHeight;
   }
 
   function sight(index, middle) {
@@ -322,6 +353,7 @@ function packetTable(host, on) {
     serial: () => data?.serial ?? 0,
     follow(wanted) {
       held = wanted;
+      if (data) stretch(data.matching);
       if (held) grid.scrollTop = grid.scrollHeight;
     },
     select(n) {
@@ -330,9 +362,9 @@ function packetTable(host, on) {
     },
     /** Go to frame `n`, or the next that is shown; its number, null when there is none. */
     async goTo(n) {
-      const asking = key;
+      const asking = `${key} ${age}`;
       const reply = await host.ask("packets.rows", { capture: data.capture, filter: filterOf(data), n, count: PACKETS_PAGE });
-      if (asking !== key || reply.at === null || !reply.rows.length) return null;
+      if (asking !== `${key} ${age}` || reply.at === null || !reply.rows.length) return null;
       take(reply, asking);
       active = reply.at;
       waiting = null;
@@ -340,27 +372,25 @@ function packetTable(host, on) {
       draw();
       return rowAt(active)?.[0] ?? null;
     },
+    /** Take what is known now; true when these are other rows than before. */
     update(given) {
       const next = JSON.stringify([given.capture, filterOf(given), given.serial]);
       const before = data;
       data = given;
-      total = given.matching;
-      if (next !== key) {
+      const others = next !== key;
+      if (others) {
         key = next;
-        pages.clear();
-        active = 0;
+        known.clear();
+        total = active = 0;
         waiting = null;
         grid.scrollTop = 0;
-      } else if (before && (before.first !== given.first || (given.done && !before.done))) {
-        for (const page of pages.values()) page.stale = true;
-      } else {
-        for (const page of pages.values()) page.stale ||= page.rows.length < PACKETS_PAGE && total !== before.matching;
+      } else if (before.first !== given.first || given.matching < total) {
+        age += 1;
       }
-      setAttrs(grid, { "aria-rowcount": total + 1 });
-      space.style.height = `${tall()}px`;
-      active = Math.max(0, Math.min(active, total - 1));
-      if (held) grid.scrollTop = grid.scrollHeight;
+      if (held && given.matching > total) fetchRows(Math.max(0, given.matching - PACKETS_IN_SIGHT), PACKETS_IN_SIGHT);
+      else stretch(given.matching);
       draw();
+      return others;
     },
   };
 }

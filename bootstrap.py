@@ -9,18 +9,21 @@
     python3 bootstrap.py bench       measure, and write docs/benchmarks.md
     python3 bootstrap.py doctor      say what is there, and what to do about what is not
     python3 bootstrap.py wheelhouse DIR    download everything, for machines without a network
+    python3 bootstrap.py wheelhouse DIR --for windows-3.12 --for macos-arm-3.13    for other machines than this one
 Any of them takes `--from DIR` to install from such a directory.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -139,17 +142,86 @@ def bench(options: argparse.Namespace) -> int:
     return run(python(), "-m", "bench", *options.rest)
 
 
+# Kinds of machine: (os_name, sys_platform) as markers of the lock know them, and the tags of their wheels, newest first.
+# There is no Intel Mac: for it argon2-cffi-bindings 26.2.0 (a part of Jupyter's server) has no wheel.
+KINDS = {
+    "linux": ("posix", "linux", [*(f"manylinux_2_{minor}_x86_64" for minor in range(28, 4, -1)), "manylinux2014_x86_64"]),
+    "linux-arm": ("posix", "linux", [*(f"manylinux_2_{minor}_aarch64" for minor in range(28, 16, -1)), "manylinux2014_aarch64"]),
+    "macos-arm": ("posix", "darwin", ["macosx_14_0_arm64"]),
+    "windows": ("nt", "win32", ["win_amd64"]),
+}
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def holds(marker: ast.expr, about: dict[str, str]) -> bool:
+    """Say whether a marker of the lock, parsed as Python, holds for a machine."""
+    if isinstance(marker, ast.BoolOp):
+        return (all if isinstance(marker.op, ast.And) else any)(holds(part, about) for part in marker.values)
+    assert isinstance(marker, ast.Compare) and isinstance(marker.left, ast.Name) and isinstance(marker.comparators[0], ast.Constant)
+    has, wanted = about[marker.left.id], str(marker.comparators[0].value)
+    if isinstance(marker.ops[0], ast.Eq):
+        return has == wanted
+    if isinstance(marker.ops[0], ast.NotEq):
+        return has != wanted
+    return _order(has) < _order(wanted) if isinstance(marker.ops[0], ast.Lt) else _order(has) >= _order(wanted)
+
+
+def locked(text: str, kind: str, version: str) -> str:
+    """Return the lines of a lock that are for a machine with this full version of Python, without their markers.
+
+    pip judges markers by the machine it runs on, also when it downloads for another.
+    """
+    about = {"os_name": KINDS[kind][0], "sys_platform": KINDS[kind][1], "python_full_version": version}
+    about.update(platform_python_implementation="CPython", implementation_name="cpython")
+    lines, wanted = [], True
+    for line in text.splitlines():
+        if line[:1].isalnum():
+            name, _, rest = line.partition(" ; ")
+            wanted = not rest or holds(ast.parse(rest.rstrip(" \\"), mode="eval").body, about)
+            line = f"{name} \\" if rest else line
+        lines += [line] if wanted else []
+    return "\n".join(lines) + "\n"
+
+
 def wheelhouse(options: argparse.Namespace) -> int:
-    """Download what `setup` installs, for this platform and Python, into a directory."""
+    """Download what `setup` installs into a directory: for this platform and Python, or for others."""
+    for machine in options.machines:
+        kind, _, version = machine.rpartition("-")
+        if kind not in KINDS or not version.startswith("3.") or not version[2:].isdigit() or _order(version) < NEEDED:
+            sys.exit(f"bootstrap: --for {machine}: one of {', '.join(KINDS)}, a dash, and 3.{NEEDED[1]} or newer, such as windows-3.12")
     Path(options.directory).mkdir(parents=True, exist_ok=True)
     words = ("-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--require-hashes", "--only-binary", ":all:")
     chosen = sys.executable if _has("pip") else python()
     if not Path(chosen).exists():
         sys.exit("bootstrap: pip is needed to download; run: bootstrap.py setup, which brings one, and then this again")
-    code = run(chosen, *words, "-d", options.directory, "-r", str(LOCK))
+    if not options.machines:
+        code = run(chosen, *words, "-d", options.directory, "-r", str(LOCK))
+    else:
+        code = max(download([chosen, *words, "-d", options.directory], machine) for machine in options.machines)
     if code == 0:
         print(f"bootstrap: {len(list(Path(options.directory).glob('*.whl')))} wheels in {options.directory}; then: bootstrap.py lab --from {options.directory}")
     return code
+
+
+def download(pip: list[str], machine: str) -> int:
+    """Download for a machine such as "windows-3.12": for the first and the last Python of that minor, which may differ."""
+    kind, _, version = machine.rpartition("-")
+    text = LOCK.read_text(encoding="utf-8")
+    tags = [word for tag in KINDS[kind][2] for word in ("--platform", tag)]
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "requirements.txt")
+        print(f"bootstrap: downloading for {machine}", flush=True)
+        for full in {locked(text, kind, full): full for full in (f"{version}.99", f"{version}.0")}.values():
+            file.write_text(locked(text, kind, full), encoding="utf-8")
+            # no dependencies are looked for: the lock names them all, and pip would ask the markers of this machine
+            code = run(*pip, *tags, "--python-version", full, "--implementation", "cp", "--no-deps", "-r", str(file))
+            if code != 0:
+                print(f"bootstrap: {machine}: not everything is there as a wheel", flush=True)
+                return code
+    return 0
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -208,6 +280,8 @@ def main() -> int:
             sub.add_argument("--dry-run", action="store_true", help="install, and only say which JupyterLab would run")
         if name == "wheelhouse":
             sub.add_argument("directory")
+            told = "such as windows-3.12 or macos-arm-3.13; may be repeated"
+            sub.add_argument("--for", dest="machines", metavar="MACHINE", action="append", default=[], help=told)
         if name == "bench":
             sub.add_argument("rest", nargs="*")
     options = parser.parse_args()

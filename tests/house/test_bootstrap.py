@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -84,3 +85,31 @@ def test_a_virtual_environment_of_a_python_that_is_gone_is_made_again(fresh: Pat
 def test_make_alone_lists_its_targets(fresh: Path, require: Callable[[str], str]) -> None:
     said = subprocess.run([require("make"), "--no-print-directory"], capture_output=True, text=True, cwd=fresh, check=True).stdout
     assert [line.split()[1] for line in said.splitlines()] == ["lab", "test", "setup", "check", "notebooks", "bench"]
+
+
+def requirements(kind: str, version: str) -> dict[str, str]:
+    """Return {package: version} of what the lock has for such a machine."""
+    locked = runpy.run_path(str(ROOT / "bootstrap.py"))["locked"]
+    text = locked((ROOT / "requirements.lock").read_text(), kind, version)
+    assert ";" not in text and text.count("--hash=") > text.count("==")
+    found = re.findall(r"^([\w.-]+)==([\w.]+) \\\n    --hash", text, re.MULTILINE)
+    assert len(found) == len(dict(found)) == text.count("==")
+    return dict(found)
+
+
+def test_wheels_for_another_machine_are_chosen_by_its_markers_and_not_by_ours() -> None:
+    windows, linux, mac = requirements("windows", "3.12.0"), requirements("linux", "3.12.0"), requirements("macos-arm", "3.12.0")
+    assert {"colorama", "pywinpty"} <= set(windows) and not {"pexpect", "ptyprocess", "appnope"} & set(windows)
+    assert {"pexpect", "ptyprocess"} <= set(linux) and not {"colorama", "pywinpty", "appnope"} & set(linux)
+    assert set(mac) - set(linux) == {"appnope"} and set(linux) <= set(mac)
+    assert len(windows) > 100
+    old, new = requirements("linux", "3.11.2"), requirements("linux", "3.11.9")
+    assert old["numpy"] == new["numpy"] != linux["numpy"]
+    assert (old["soupsieve"], new["soupsieve"]) == ("2.10", "4.1.2")  # Debian 12 has 3.11.2
+
+
+def test_a_machine_nobody_knows_is_refused_with_those_that_are_known(fresh: Path) -> None:
+    for machine in ("dos-3.12", "windows", "windows-3.10", "windows-3.x"):
+        code, _, said = say(fresh, "wheelhouse", "wheels", "--for", machine)
+        assert code == 1 and f"--for {machine}: one of linux, linux-arm, macos-arm, windows, a dash, and 3.11 or newer" in said
+    assert not (fresh / "wheels").exists()

@@ -12,6 +12,6 @@ Read lab, machine, then handles.
 from mirage_lab.lab.handles import Console, Domains, Events, Lan, Site, Store, Vm
 from mirage_lab.lab.lab import Lab
 from mirage_lab.lab.said import LabError, Said
-from mirage_lab.lab.trace import Trace
+from mirage_lab.lab.trace import Trace, read_capture
 
-__all__ = ["Console", "Domains", "Events", "Lab", "LabError", "Lan", "Said", "Site", "Store", "Trace", "Vm"]
+__all__ = ["Console", "Domains", "Events", "Lab", "LabError", "Lan", "Said", "Site", "Store", "Trace", "Vm", "read_capture"]

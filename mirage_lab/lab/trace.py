@@ -4,34 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mirage_lab.lab.handles import Causes
+from mirage_lab.lab.plotting import Pictures, need_pandas
 from mirage_lab.lab.said import LabError, Said
 from mirage_lab.tcpip.displayfilter import DisplayFilter, compile_filter
 from mirage_lab.tcpip.dissect import Packet, dissect
-from mirage_lab.tracing.capture import Capture, Frame
+from mirage_lab.tracing.capture import LIMIT_BYTES, Capture, Frame
 from mirage_lab.tracing.selection import Selection
+from mirage_lab.tracing.svg import bounded
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from pandas import DataFrame
 
     from mirage_lab.lab.lab import Lab
     from mirage_lab.plot.hosts import Hosts
 
-__all__ = ["Filtered", "Table", "Trace"]
+__all__ = ["CaptureFile", "Filtered", "Table", "Trace", "read_capture"]
 
 
-class Table:
-    """Frames under their numbers, which count from 1 as in Wireshark: what a trace and a filtered trace have in common."""
+class Table(Pictures):
+    """Frames under their numbers, which count from 1 as in Wireshark: what a trace, a filtered trace and a file have in common."""
 
     name: str
-    _lab: Lab
 
     @property
     def capture(self) -> Capture:
         """The frames as they are now."""
+        raise NotImplementedError
+
+    @property
+    def epoch_ns(self) -> int:
+        """Unix time (ns) of t = 0."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -53,21 +58,18 @@ class Table:
 
     def causes(self, n: int) -> Causes:
         """Return what led to frame `n`, nearest first, back to the hypercall that sent it and beyond."""
-        return Causes(self._lab.machine.world.recorder.causes(self[n].cause))
+        raise LabError(f"{self.name} comes from a file: what led to its frames was not recorded")
 
     def save(self, path: str | Path) -> Said:
         """Write the frames as pcapng (or, by the name's ending, .pcap) for Wireshark and tshark."""
         from mirage_lab.tracing.pcapng import save
 
-        save(self.capture, Path(path), epoch_ns=self._lab.machine.world.epoch_ns)
+        save(self.capture, Path(path), epoch_ns=self.epoch_ns)
         return Said(f"{len(self)} frames written to {path} · tshark -r {path}")
 
     def to_dataframe(self) -> DataFrame:
         """Return a row per frame: n, time (s), source, destination, protocol, length, info, fate.  Needs pandas."""
-        try:
-            import pandas
-        except ImportError:
-            raise LabError("to_dataframe needs pandas: pip install 'mirage-lab[pandas]'") from None
+        pandas = need_pandas("to_dataframe")
         rows = []
         for frame in self:
             packet = dissect(frame.data)
@@ -85,30 +87,23 @@ class Table:
             )
         return pandas.DataFrame(rows)
 
-    @property
-    def hosts(self) -> Hosts:
-        """Names and colours of the machines in this lab."""
-        from mirage_lab.lab.pictures import hosts
+    def filter(self, text: str) -> Filtered:
+        """Return the frames that a display filter lets through, as in Wireshark; they keep their numbers.
 
-        return hosts(self._lab.machine)
+        The table follows the capture as it grows.  docs/filters.md has the fields and the operators.  Raises FilterError,
+        which points at the place in the text that cannot be read.
+        """
+        return Filtered(self, (_read(text),))
 
-    def ladder(self, **options: Any) -> Axes:
-        """Draw who sent what to whom, time running down."""
-        from mirage_lab.plot import ladder
+    def __repr__(self) -> str:
+        from mirage_lab.plot.packets import packets_text
 
-        return ladder(self.capture, hosts=self.hosts, **options)
+        return packets_text(self.capture, self.hosts)
 
-    def time_sequence(self, **options: Any) -> Axes:
-        """Draw sequence numbers over time for one direction of one connection."""
-        from mirage_lab.plot import time_sequence
+    def _repr_html_(self) -> str | None:
+        from mirage_lab.plot.packets import packets_html
 
-        return time_sequence(self.capture, hosts=self.hosts, **options)
-
-    def throughput(self, **options: Any) -> Axes:
-        """Draw Mbit/s over time for each direction."""
-        from mirage_lab.plot import throughput
-
-        return throughput(self.capture, hosts=self.hosts, **options)
+        return packets_html(self.capture, self.hosts)
 
 
 class Trace(Table):
@@ -126,13 +121,21 @@ class Trace(Table):
             raise LabError(f"the capture {self.name} has not begun at this time: lab.capture(lan) begins it")
         return found
 
-    def filter(self, text: str) -> Filtered:
-        """Return the frames that a display filter lets through, as in Wireshark; they keep their numbers.
+    @property
+    def epoch_ns(self) -> int:
+        """Unix time (ns) of the world's start."""
+        return self._lab.machine.world.epoch_ns
 
-        The table follows the capture as it grows.  docs/filters.md has the fields and the operators.  Raises FilterError,
-        which points at the place in the text that cannot be read.
-        """
-        return Filtered(self, (_read(text),))
+    @property
+    def hosts(self) -> Hosts:
+        """Names and colours of the machines in this lab."""
+        from mirage_lab.lab.pictures import hosts
+
+        return hosts(self._lab.machine)
+
+    def causes(self, n: int) -> Causes:
+        """Return what led to frame `n`, nearest first, back to the hypercall that sent it and beyond."""
+        return Causes(self._lab.machine.world.recorder.causes(self[n].cause))
 
     def __repr__(self) -> str:
         from mirage_lab.lab.pictures import trace_text
@@ -148,8 +151,7 @@ class Trace(Table):
 class Filtered(Table):
     """The frames of a trace that its display filters let through, under the numbers they have there."""
 
-    def __init__(self, trace: Trace, filters: tuple[DisplayFilter, ...]) -> None:
-        self._lab = trace._lab
+    def __init__(self, trace: Table, filters: tuple[DisplayFilter, ...]) -> None:
         self._trace = trace
         self._filters = filters
         self._selection: Selection | None = None
@@ -180,15 +182,73 @@ class Filtered(Table):
         """Return those of these frames that another display filter lets through too.  Raises FilterError."""
         return Filtered(self._trace, (*self._filters, _read(text)))
 
-    def __repr__(self) -> str:
-        from mirage_lab.plot.packets import packets_text
+    @property
+    def epoch_ns(self) -> int:
+        """Unix time (ns) of t = 0."""
+        return self._trace.epoch_ns
 
-        return packets_text(self.capture, self.hosts)
+    @property
+    def hosts(self) -> Hosts:
+        """Names and colours as the whole trace has them."""
+        return self._trace.hosts
 
-    def _repr_html_(self) -> str:
-        from mirage_lab.plot.packets import packets_html
+    def causes(self, n: int) -> Causes:
+        """Return what led to frame `n`."""
+        self[n]
+        return self._trace.causes(n)
 
-        return packets_html(self.capture, self.hosts)
+
+class CaptureFile(Table):
+    """The frames of a file, ours or somebody else's; `path` is where it was read from."""
+
+    def __init__(self, path: Path, capture: Capture, epoch_ns: int) -> None:
+        self.path = path
+        self.name = path.name
+        self._capture = capture
+        self._epoch_ns = epoch_ns
+        self._hosts: Hosts | None = None
+
+    @property
+    def capture(self) -> Capture:
+        """The frames that were read."""
+        return self._capture
+
+    @property
+    def epoch_ns(self) -> int:
+        """Unix time (ns) of the earliest frame, which is t = 0."""
+        return self._epoch_ns
+
+    @property
+    def hosts(self) -> Hosts:
+        """Colours of the hosts, in the order they spoke."""
+        from mirage_lab.plot.hosts import Hosts
+
+        if self._hosts is None:
+            self._hosts = Hosts()
+        return self._hosts
+
+
+def read_capture(path: str | Path, *, limit_bytes: int = LIMIT_BYTES) -> CaptureFile:
+    """Read a pcap or pcapng file, also within gzip, from any tool; it is looked at and plotted as a trace of the lab is.
+
+    The file may be of any size: it is read a packet at a time, and of a long one the last `limit_bytes` are kept (its
+    repr says how many were dropped).  t = 0 is the time of the first packet.  Raises PcapError, which says what is wrong at
+    which byte, and OSError.
+    """
+    from mirage_lab.tracing.savefile import read
+
+    path = Path(path)
+    capture = Capture(path.name, limit_bytes)
+    capture.clock = "time since the first packet"
+    epoch_ns = None
+    with path.open("rb") as file:
+        for record in read(file):
+            if epoch_ns is None:
+                epoch_ns = record.time_ns
+            n = capture.frame(record.time_ns - epoch_ns, record.data, 0, record.port)
+            if record.comment:
+                capture.note(n, bounded(record.comment, 200))
+    return CaptureFile(path, capture, epoch_ns or 0)
 
 
 def _read(text: object) -> DisplayFilter:

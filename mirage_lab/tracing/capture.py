@@ -90,6 +90,7 @@ class Capture:
         self.bytes = 0
         self.dropped = 0
         self.stream_error = ""
+        self.clock = "virtual time"
         self._t = array("q")
         self._data: list[bytes] = []
         self._cause = array("q")

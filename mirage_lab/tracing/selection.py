@@ -30,6 +30,7 @@ class Selection(Capture):
     def __init__(self, source: Capture, name: str) -> None:
         super().__init__(name, source.limit_bytes)
         self.source = source
+        self.clock = source.clock
         self._numbers = array("q")
 
     def __repr__(self) -> str:

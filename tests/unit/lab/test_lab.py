@@ -19,7 +19,7 @@ from mirage_lab.signatures import Console, StackV4, Time
 from mirage_lab.signatures.errors import DescriptionError, DeviceTypeError, MirageError
 from mirage_lab.signatures.units import Ns
 from mirage_lab.skeleton import hello, web
-from mirage_lab.tracing.pcapng import load
+from mirage_lab.tracing.savefile import load
 
 ADDRESS = "10.0.0.2/24"
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirage_lab.tracing.capture import EPOCH_NS, Capture
-from mirage_lab.tracing.pcapng import PcapError, Record, Writer, load, parse, save
+from mirage_lab.tracing.pcapng import PcapError, Record, Writer, save
+from mirage_lab.tracing.savefile import load, parse
 
 
 def capture() -> Capture:

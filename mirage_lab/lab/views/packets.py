@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from mirage_lab.lab.pictures import hosts
 from mirage_lab.lab.said import LabError
 from mirage_lab.lab.views.kinds import Act, Action, Args, Ask, Look, View, text, whole
 from mirage_lab.lab.views.packets_frame import packet
@@ -133,8 +134,6 @@ def _rows(lab: Lab, args: Args) -> dict[str, Any]:
     count = whole(args, "count", 1, ROWS)
     at = matches.row_of(capture, whole(args, "n", 0, NUMBER)) if "n" in args else None
     start = at - at % count if at is not None else whole(args, "start", 0, NUMBER)
-    from mirage_lab.lab.pictures import hosts
-
     names = hosts(lab.machine)
     rows = [row_of(capture, frame, names) for n in matches.window(capture, start, count) if (frame := capture.frame_number(n)) is not None]
     return {"start": start, "rows": rows, "at": at} | _progress(capture, matches)
@@ -222,8 +221,6 @@ def _shown(lab: Lab, look: Look, count: int) -> tuple[Capture, str, list[list[An
         title += f"; {told}" + ("" if matches.done(capture) else " so far")
     selected = look.get("packets.selected")
     start = max(0, matches.row_of(capture, selected) - count // 2) if isinstance(selected, int) and 0 < selected < NUMBER else 0
-    from mirage_lab.lab.pictures import hosts
-
     names = hosts(lab.machine)
     rows = [row_of(capture, frame, names) for n in matches.window(capture, start, count) if (frame := capture.frame_number(n)) is not None]
     return capture, title, rows

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from mirage_lab.lab.pictures import hosts
 from mirage_lab.lab.said import LabError
 from mirage_lab.lab.views.boot_bytes import domain_named
 from mirage_lab.lab.views.boot_timeline import said
@@ -33,9 +34,12 @@ FIELDS: Final = 60
 VALUE: Final = 300
 CHAIN: Final = 24
 NEAR: Final = 200
+STEP: Final = 2_000
+"""Events before a hypercall among which the callback of its step is sought."""
 AHEAD: Final = 4_000
 """Events after a frame among which its arrival is sought."""
 ARRIVALS: Final = 6
+SOON: Final = 50_000_000
 
 Step = dict[str, Any]
 
@@ -111,8 +115,9 @@ def _before(lab: Lab, capture: Capture, frame: Frame, chain: list[Event], end: s
         return [_step("because", f"{sent.source} {sent.kind}: {said(sent, 120)}", sent)]
     vif = str(sent.fields.get("vif", ""))
     steps = _ring(lab, "tx", sent, vif)
-    if frame.port not in (vif, "lan"):
-        because = _step("because", f"{frame.port} has no ring; it sends because of that frame of {vif}", sent)
+    sender = frame.port if frame.port != "lan" else hosts(lab.machine).name(frame.data[6:12].hex(":"))
+    if sender not in (vif, _owner(lab, vif)):
+        because = _step("because", f"{sender} has no ring; it sends because of that frame of {vif}", sent)
         steps.append(because | {"frame": _numbered(capture, frame, sent.id)})
     return _woken(lab, chain, steps)
 
@@ -139,9 +144,11 @@ def _woken(lab: Lab, chain: list[Event], steps: list[Step]) -> list[Step]:
         return [_step("because", f"no event woke {call.source}: a timer of its own, or its start", t=call.t), *steps]
     if woke.kind == "evtchn.notify" and woke.source != call.source:
         woken = [_step("wake-up", f"{woke.source} notifies port {woke.fields.get('remote_port')} of {call.source}", woke)]
-        upcall = _between(lab.machine.world.recorder, woke.id, call.id, "evtchn.upcall", call.source)
+        upcall = _upcall(lab.machine.world.recorder, woke, call)
         if upcall is not None:
             woken.append(_step("upcall", f"{call.source} runs its event callback: {said(upcall, 80)}", upcall))
+        else:
+            woken.append(_step("timer", f"{call.source} had gone to sleep since; a timer that it set since then woke it", t=call.t))
         led = chain[place + 2 : place + 4]
         because = next((event for event in led if event.kind in ("net.rx", "net.tx")), None)
         if because is not None and because.kind == "net.rx":
@@ -155,7 +162,7 @@ def _after(lab: Lab, capture: Capture, frame: Frame) -> list[Step]:
     if frame.lost:
         return [_step("lost", f"never arrived: {frame.lost}", t=frame.t)]
     steps = []
-    for event in _arrivals(lab.machine.world.recorder, capture, frame):
+    for event in _arrivals(lab, capture, frame):
         steps += _ring(lab, "rx", event, str(event.fields.get("vif", "")))
     if steps:
         return steps
@@ -174,10 +181,16 @@ def _ring(lab: Lab, way: str, event: Event, vif: str) -> list[Step]:
     return steps
 
 
+def _owner(lab: Lab, vif: str) -> str:
+    """The domain of a vif: its first is called as the domain is, the others "name.1"."""
+    head, _, tail = vif.rpartition(".")
+    return head if tail.isdigit() and not lab.machine.exists(vif) else vif
+
+
 def _entry(lab: Lab, name: str, ref: int) -> str:
     """What the grant table of a domain says of `ref` now; "" when it is gone."""
     try:
-        domain = domain_named(lab, name.partition("#")[0])
+        domain = domain_named(lab, _owner(lab, name))
     except LabError:
         return ""
     index, place = divmod(ref, abi.ENTRIES_PER_FRAME)
@@ -191,30 +204,43 @@ def _entry(lab: Lab, name: str, ref: int) -> str:
     return f": {own}, granted to {'dom0' if to == 0 else f'domain {to}'}{', read only' if flags & abi.GTF_READONLY else ''}"
 
 
-def _between(recorder: Recorder, after: int, before: int, kind: str, source: str) -> Event | None:
-    """The newest event of a kind and a source between two numbers, among the NEAR last."""
-    for id in range(before - 1, max(after, before - NEAR), -1):
+def _upcall(recorder: Recorder, woke: Event, call: Event) -> Event | None:
+    """The callback that `woke` led to, if the domain did not go to sleep between it and `call`."""
+    for id in range(call.id - 1, max(woke.id, call.id - STEP), -1):
         event = recorder.event(id)
-        if event is not None and event.kind == kind and event.source == source:
+        if event is None or event.source != call.source:
+            continue
+        if event.kind == "evtchn.upcall" and event.cause == woke.id:
             return event
+        if event.kind == "xen.hypercall" and event.fields.get("name") == "sched_op.block":
+            return None
     return None
 
 
-def _arrivals(recorder: Recorder, capture: Capture, frame: Frame) -> list[Event]:
-    """The events by which a frame reached a domain: with its cause and length, as many later as such frames came before it."""
+def _arrivals(lab: Lab, capture: Capture, frame: Frame) -> list[Event]:
+    """The events by which a frame reached domains: with its cause and length, as many later as such frames came before it.
+
+    A back end tells no more of a frame, and frames of one port stay in order.  One without a cause is followed a short while.
+    """
+    recorder, machine = lab.machine.world.recorder, lab.machine
+    target = hosts(machine).name(frame.data[:6].hex(":"))
+    faults = [segment.faults for segment in machine.lans.values()]
+    until = frame.t + SOON + 4 * max((each["latency"] + each["jitter"] for each in faults), default=0)
     turn = 0
     for n in range(frame.n - 1, max(0, frame.n - NEAR), -1):
         other = capture.frame_number(n)
-        if other is None or other.cause != frame.cause or other.t < frame.t - 1_000_000_000:
+        if other is None or (not frame.cause and other.t != frame.t):
             break
-        turn += other.t == frame.t and not other.lost and len(other.data) == len(frame.data) and other.data[:12] == frame.data[:12]
+        if other.cause == frame.cause and other.port == frame.port and len(other.data) == len(frame.data) and other.data[:6] == frame.data[:6]:
+            turn += not other.lost
     found: list[Event] = []
     seen: dict[str, int] = {}
-    first = frame.cause or _first_at(recorder, frame.t) - 1
-    for event in recorder.after(first, AHEAD):
-        if event.kind != "net.rx" or event.cause != frame.cause or event.t < frame.t or event.fields.get("length") != len(frame.data):
+    for event in recorder.after(frame.cause or _first_at(recorder, frame.t) - 1, AHEAD):
+        if event.kind != "net.rx" or event.cause != frame.cause or event.fields.get("length") != len(frame.data):
             continue
         vif = str(event.fields.get("vif"))
+        if vif == frame.port or (not frame.data[0] & 1 and _owner(lab, vif) != target) or (not frame.cause and event.t > until):
+            continue
         seen[vif] = seen.get(vif, 0) + 1
         if seen[vif] == turn + 1:
             found.append(event)

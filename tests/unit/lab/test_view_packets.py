@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
-from mirage_lab import Lab, seconds
+from mirage_lab import Lab, devices, seconds, unikernel
 from mirage_lab.lab.said import LabError
 from mirage_lab.lab.views import packets, packets_index
 from mirage_lab.lab.views.packets_index import Index
+from mirage_lab.runtime import tasks
+from mirage_lab.signatures import Console, StackV4
+from mirage_lab.skeleton import web
 from mirage_lab.tracing.capture import Capture
 
 PAYLOAD = b"<img src=x onerror=alert(1)>\x00\xe2\x80\xae"
@@ -269,6 +272,50 @@ def test_a_frame_of_the_gateway_names_the_frame_it_answers_and_where_it_arrived(
         assert told["story"][-2]["words"] == "the back end puts 54 bytes into slot 3 of 256 of the rx ring of web"
         both = packets.VIEW.asks["packets.packet"](lab, {"capture": "br0", "n": 8})
         assert "slot 4 of 256" in both["story"][-2]["words"]
+
+
+def test_a_broadcast_reaches_every_ring_but_the_senders() -> None:
+    with Lab.demo("web", seed=1) as lab:
+        one = devices.direct_stackv4_with_static_ipv4(devices.netif("0"), address="10.0.0.3/24")
+        lab.create(web(devices.default_console, one), vif=[lab.lans[0]], name="other").unpause()
+        lab.run(seconds(1))
+        number = len(lab.traces[0])
+        assert lab.traces[0][number].port == "other" and lab.traces[0].packet(number).protocol == "ARP"
+        arrived = [told for what, told in story(lab, number) if what == "ring slot" and "puts" in told]
+        assert [told.rpartition(" ")[2] for told in arrived] == ["web"]
+
+
+def test_a_domain_that_slept_since_it_was_woken_sends_because_of_a_timer() -> None:
+    @unikernel
+    async def talks(console: Console, stack: StackV4) -> None:
+        while True:
+            stack.udpv4.write("10.0.0.1", 9, b"tick")
+            await tasks.sleep(seconds(1) // 2)
+
+    with Lab(seed=1, name="packets") as lab:
+        lan = lab.lan("br0")
+        trace = lab.capture(lan)
+        tcpip = devices.direct_stackv4_with_static_ipv4(devices.netif("0"), address="10.0.0.2/24")
+        lab.create(talks(devices.default_console, tcpip), vif=[lan]).unpause()
+        lab.run(seconds(3))
+        ticks = [frame.n for frame in trace if trace.packet(frame.n).protocol == "UDP"]
+        first, later = story(lab, ticks[0]), story(lab, ticks[-1])
+        assert "timer" not in dict(first) and "upcall" in dict(first)
+        assert "upcall" not in dict(later) and "talks had gone to sleep" in dict(later)["timer"]
+        assert dict(later)["arrival"].startswith("the gateway of br0 takes it")
+
+
+def test_at_a_domains_own_port_frames_of_the_gateway_are_the_gateways() -> None:
+    with Lab.demo("web", seed=1) as lab:
+        lab.capture(lab.vm("web"))
+        lab.fetch("10.0.0.2")
+        ask_packet = packets.VIEW.asks["packets.packet"]
+        told = [ask_packet(lab, {"capture": "web", "n": n}) for n in range(1, len(lab.traces[1]) + 1)]
+        answers = [each for each in told if each["src"] == "10.0.0.1" and each["protocol"] == "TCP"]
+        assert len(answers) == 3
+        for each in answers:
+            assert any("gateway has no ring" in step["words"] for step in each["story"])
+            assert "into slot" in each["story"][-2]["words"]
 
 
 def test_a_lost_frame_says_why_and_has_no_arrival() -> None:

@@ -41,13 +41,17 @@ def a(kind: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field: its name, its kind (`Kind`), what it says, how it is read, and the largest number it can hold."""
+    """A field: its name, its kind (`Kind`), what it says, how it is read, and the largest number it can hold.
+
+    A layer compared or sliced is its header; `contains` looks into `all` of it, header and data.
+    """
 
     name: str
     kind: str
     about: str
     read: Reader
     largest: int = 0
+    all: Reader | None = None
 
 
 def _u8(layer: int, offset: int, needs: int = 0, shift: int = 0, mask: int = 0xFF) -> Reader:
@@ -97,9 +101,21 @@ def _both(one: Reader, other: Reader) -> Reader:
     return read
 
 
-def _layer(layer: int) -> Reader:
+def _all(layer: int) -> Reader:
+    """Return a reader of a layer from its header on to the end of its data."""
+
     def read(seen: Seen) -> list[bytes]:
         return [seen.frame[at:end] for at, _, end, _ in seen.places[layer]]
+
+    return read
+
+
+def _header(layer: int, size: Callable[[bytes, int, int], int]) -> Reader:
+    """Return a reader of a layer's header, whose size `size` tells from the frame, the place and the bytes there are."""
+
+    def read(seen: Seen) -> list[bytes]:
+        frame = seen.frame
+        return [frame[at : at + min(end - at, size(frame, at, end - at))] for at, _, end, _ in seen.places[layer]]
 
     return read
 
@@ -210,6 +226,10 @@ def _number(name: str, bits: int, about: str, read: Reader) -> Field:
     return Field(name, Kind.NUMBER, about, read, (1 << bits) - 1)
 
 
+def _layer(name: str, about: str, layer: int, size: Callable[[bytes, int, int], int]) -> Field:
+    return Field(name, Kind.LAYER, about, _header(layer, size), all=_all(layer))
+
+
 def _flag(name: str, about: str, read: Reader) -> Field:
     return Field(name, Kind.FLAG, about, read, 1)
 
@@ -228,18 +248,18 @@ _ALL: Final = (
     _number("frame.number", 32, "its number, from 1", lambda seen: (seen.n,)),
     _number("frame.len", 32, "its length, bytes", lambda seen: (len(seen.frame),)),
     Field("frame.time_relative", Kind.SECONDS, "seconds since the first frame", lambda seen: (seen.t_ns,)),
-    Field("eth", Kind.LAYER, "Ethernet", _layer(ETH)),
+    _layer("eth", "Ethernet", ETH, lambda frame, at, have: 14),
     Field("eth.dst", Kind.MAC, "where it goes", _ETH_DST),
     Field("eth.src", Kind.MAC, "where it comes from", _ETH_SRC),
     Field("eth.addr", Kind.MAC, "either of the two", _both(_ETH_DST, _ETH_SRC)),
     _number("eth.type", 16, "what it carries: 0x0800 is IPv4, 0x0806 ARP", _u16(ETH, 12)),
-    Field("arp", Kind.LAYER, "ARP", _layer(ARP)),
+    _layer("arp", "ARP", ARP, lambda frame, at, have: 8 + 2 * (frame[at + 4] + frame[at + 5]) if have >= 8 else have),
     _number("arp.opcode", 16, "1 asks, 2 answers", _u16(ARP, 6)),
     Field("arp.src.hw_mac", Kind.MAC, "the sender's MAC address", _arp_mac(target=False)),
     Field("arp.src.proto_ipv4", Kind.ADDRESS, "the sender's IPv4 address", _arp_ipv4(target=False)),
     Field("arp.dst.hw_mac", Kind.MAC, "the MAC address asked for", _arp_mac(target=True)),
     Field("arp.dst.proto_ipv4", Kind.ADDRESS, "the IPv4 address asked for", _arp_ipv4(target=True)),
-    Field("ip", Kind.LAYER, "IPv4", _layer(IP)),
+    _layer("ip", "IPv4", IP, lambda frame, at, have: (frame[at] & 15) * 4),
     _number("ip.version", 4, "4", _u8(IP, 0, shift=4)),
     _number("ip.hdr_len", 8, "header length, bytes", _ip_header),
     _number("ip.len", 16, "total length, bytes", _ip_len),
@@ -253,20 +273,20 @@ _ALL: Final = (
     Field("ip.src", Kind.ADDRESS, "where it comes from", _IP_SRC),
     Field("ip.dst", Kind.ADDRESS, "where it goes", _IP_DST),
     Field("ip.addr", Kind.ADDRESS, "either of the two", _both(_IP_SRC, _IP_DST)),
-    Field("icmp", Kind.LAYER, "ICMP", _layer(ICMP)),
+    _layer("icmp", "ICMP", ICMP, lambda frame, at, have: have),
     _number("icmp.type", 8, "8 asks for an echo, 0 is one, 3 unreachable, 11 time exceeded", _u8(ICMP, 0)),
     _number("icmp.code", 8, "what of this type", _u8(ICMP, 1)),
     _number("icmp.checksum", 16, "checksum", _u16(ICMP, 2)),
     _number("icmp.ident", 16, "identifier of an echo", _icmp_echo(4)),
     _number("icmp.seq", 16, "sequence number of an echo", _icmp_echo(6)),
-    Field("udp", Kind.LAYER, "UDP", _layer(UDP)),
+    _layer("udp", "UDP", UDP, lambda frame, at, have: 8),
     _number("udp.srcport", 16, "source port", _UDP_SRC),
     _number("udp.dstport", 16, "destination port", _UDP_DST),
     _number("udp.port", 16, "either of the two", _both(_UDP_SRC, _UDP_DST)),
     _number("udp.length", 16, "length with the header, bytes", _u16(UDP, 4)),
     _number("udp.checksum", 16, "checksum", _u16(UDP, 6)),
     Field("udp.payload", Kind.BYTES, "the data", _udp_payload),
-    Field("tcp", Kind.LAYER, "TCP", _layer(TCP)),
+    _layer("tcp", "TCP", TCP, lambda frame, at, have: (frame[at + 12] >> 4) * 4 if have > 12 else have),
     _number("tcp.srcport", 16, "source port", _TCP_SRC),
     _number("tcp.dstport", 16, "destination port", _TCP_DST),
     _number("tcp.port", 16, "either of the two", _both(_TCP_SRC, _TCP_DST)),

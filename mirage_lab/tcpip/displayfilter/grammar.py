@@ -52,6 +52,8 @@ _ELSEWHERE: Final = {
     "http": f'{_APPLICATION}; tcp.payload contains "GET" finds text',
     "dns": f"{_APPLICATION}; udp.port == 53 finds the datagrams",
     "tls": f"{_APPLICATION}; tcp.port == 443 finds the segments",
+    "any": "is left out: a field with several values passes when any of them does",
+    "all": "is left out: === and != want all values of a field",
     "data": "is tcp.payload or udp.payload here",
     "host": f"{_CAPTURE}; here: ip.addr == 10.0.0.2",
     "net": f"{_CAPTURE}; here: ip.addr == 10.0.0.0/24",
@@ -215,8 +217,8 @@ class _Parser:
     def holding(self, left: _Side, mark: Word) -> Test:
         if left.kind not in (Kind.MAC, Kind.BYTES, Kind.LAYER):
             self.wrong(f"{left.field.name} is {a(left.kind)}; contains looks into bytes", mark)
-        as_bytes = Field(left.field.name, Kind.BYTES, "", left.read)
-        return contains(left.read, self.constant(as_bytes))
+        read = (left.field.all or left.read) if left.kind == Kind.LAYER else left.read
+        return contains(read, self.constant(Field(left.field.name, Kind.BYTES, "", read)))
 
     def members(self, left: _Side) -> Test:
         opened = self.take("{")
@@ -267,6 +269,8 @@ class _Parser:
                 return f"{word.text}: {name} {_ELSEWHERE[name]}"
         if self.words[self.at].kind in RELATIONS and not said[:1].isalpha():
             return f"{word.text} stands where a field belongs: the field comes first, as in tcp.port == 80"
+        if self.words[self.at].kind == "(":
+            return f"{word.text}: functions are left out; tcp.len is the length of the data, and a slice takes bytes"
         near = difflib.get_close_matches(said, FIELDS, 3, 0.6)
         if near:
             return f"no field {word.text}; near it: {', '.join(near)}"

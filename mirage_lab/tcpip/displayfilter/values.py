@@ -115,7 +115,7 @@ def _mac(text: str) -> bytes:
 
 def _address(text: str) -> Net:
     address, slash, prefix = text.partition("/")
-    if slash and not (prefix.isascii() and prefix.isdigit() and int(prefix[:4]) <= 32):
+    if slash and not (prefix.isascii() and prefix.isdigit() and len(prefix) <= 2 and int(prefix) <= 32):
         raise BadValue(f"{text!r}: the prefix length is 0 to 32, as in 10.0.0.0/24")
     mask = (FULL << 32 - int(prefix)) & FULL if slash else FULL
     try:

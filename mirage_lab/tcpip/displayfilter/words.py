@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from mirage_lab.signatures.errors import MirageError
 
-__all__ = ["END", "LONGEST", "FilterError", "Word", "words"]
+__all__ = ["END", "LONGEST", "SPELLINGS", "FilterError", "Word", "words"]
 
 LONGEST: Final = 1_000
 """Characters of a filter."""
@@ -36,7 +36,7 @@ class Word(NamedTuple):
     length: int
 
 
-_SPELLINGS: Final = {
+SPELLINGS: Final = {
     "and": "and",
     "&&": "and",
     "or": "or",
@@ -69,12 +69,13 @@ _SPELLINGS: Final = {
     "matches": "matches",
     "~": "matches",
 }
+"""How each operator can be spelled, and what it is called here."""
 
 _WORD: Final = re.compile(
     r"""(?P<string>r?"(?:[^"\\]|\\.)*")"""
     r"""|(?P<slice>\[[^\]]*\])"""
     r"""|(?P<mark>===|!==|==|!=|~=|>=|<=|&&|\|\||\.\.|[><!&~(){},])"""
-    r"""|(?P<word>[+-]?[A-Za-z0-9_:](?:[A-Za-z0-9_:/-]|\.(?!\.))*)""",
+    r"""|(?P<word>[+-]?\.?[A-Za-z0-9_:](?:[A-Za-z0-9_:/-]|\.(?!\.))*)""",
     re.DOTALL,
 )
 
@@ -93,7 +94,7 @@ def words(text: str) -> list[Word]:
         said = match[0]
         kind = match.lastgroup or ""
         if kind in ("mark", "word"):
-            kind = _SPELLINGS.get(said, "word" if kind == "word" else said)
+            kind = SPELLINGS.get(said, "word" if kind == "word" else said)
         elif kind == "string":
             said = said[2:-1].replace("\\", "\\\\") if said.startswith("r") else said[1:-1]
         found.append(Word(kind, said, at, match.end() - at))

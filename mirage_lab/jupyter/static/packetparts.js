@@ -3,6 +3,7 @@
 import { button, eachRow, el, setAttrs, setText, showCount } from "./dom.js";
 
 const PACKET_BYTES = 1536;
+const PACKET_HINT = "Choose a frame: its layers, its bytes and what caused it are shown here. In the table arrow keys choose, Enter goes on to the fields, Escape comes back.";
 
 /** A moment as the table writes it, to the microsecond. */
 function packetTime(ns) {
@@ -11,7 +12,7 @@ function packetTime(ns) {
 
 /** The frame that is chosen.  `choose(n)` goes to another one, `back()` returns to the table. */
 export function packetDetails(host, choose, back) {
-  const title = el("h3", { class: "ml-pk-title", tabindex: "-1" });
+  const title = el("h3", { class: "ml-pk-title" });
   const lines = el("p", { class: "ml-pk-lines" });
   const told = el("p", { class: "ml-hint ml-pk-told" });
   const tree = el("ul", { class: "ml-pk-tree", role: "tree", "aria-label": "layers and fields of the frame" });
@@ -38,7 +39,7 @@ export function packetDetails(host, choose, back) {
     story,
     el("details", { class: "ml-pk-more" }, chainWords, chain),
   );
-  const hint = el("p", { class: "ml-hint" }, "Choose a frame: its layers, its bytes and what caused it are shown here.");
+  const hint = el("p", { class: "ml-hint" }, PACKET_HINT);
   const root = el("div", { class: "ml-pk-details", role: "group", "aria-label": "the chosen frame" }, hint, body);
   let data = null;
   let fields = [];
@@ -287,7 +288,7 @@ export function packetDetails(host, choose, back) {
       body.hidden = !packet;
       hint.hidden = Boolean(packet);
       if (!packet) {
-        setText(hint, words ?? "Choose a frame: its layers, its bytes and what caused it are shown here.");
+        setText(hint, words ?? PACKET_HINT);
         return;
       }
       setText(title, `Frame ${showCount(packet.n)}: ${packet.protocol}, ${showCount(packet.length)} bytes, t = ${packetTime(packet.t)}, ${packet.fate}`);

@@ -40,12 +40,13 @@ export function packetsView(host) {
   const going = el("form", { class: "ml-pk-going", on: { submit: (event) => (event.preventDefault(), goTo(Number(number.value))) } }, labelled("frame number", number), el("button", { type: "submit", class: "ml-button" }, "go"));
   const follow = button("follow the end", () => following(follow.getAttribute("aria-pressed") !== "true"), { "aria-pressed": "false" });
   const words = el("span", { class: "ml-pk-words" });
+  const went = el("span", { class: "ml-hint" });
   const line = el("code", { class: "ml-pk-line" });
   const none = el("p", { class: "ml-hint" });
   const table = packetTable(host, { pick, enter: () => details.focus(), moved: () => following(false) });
   const details = packetDetails(host, (n) => goTo(n), () => table.focus());
   const below = el("div", { class: "ml-bar ml-pk-below" }, line, save);
-  const above = el("div", { class: "ml-bar" }, labelled("capture", captures), going, follow, words);
+  const above = el("div", { class: "ml-bar" }, labelled("capture", captures), going, follow, words, went);
   const shown = el("div", {}, above, form, wrong, table.root, none, below, details.root);
   const empty = el("p", { class: "ml-hint" });
   const root = el("div", { class: "ml-pk" }, shown, empty, el("div", { class: "ml-bar" }, beginning, begin));
@@ -70,6 +71,7 @@ export function packetsView(host) {
 
   /** Choose a frame: the details at once, the others a moment later, when keys have stopped repeating. */
   function pick(n) {
+    setText(went, "");
     mine = { n, until: performance.now() + PACKETS_ECHO_MS };
     clearTimeout(due);
     due = setTimeout(() => host.look({ "packets.selected": n }), PACKETS_LOOK_MS);
@@ -105,12 +107,19 @@ export function packetsView(host) {
   async function goTo(n) {
     if (!Number.isInteger(n) || n < 0 || !data.capture) return;
     following(false);
-    const found = await table.goTo(n);
-    if (found === null) host.say(data.done ? "no frame matches" : "no frame found so far");
+    if (n > data.last) tell(`the last frame is ${showCount(data.last)}`);
+    else if (n >= data.first + data.scanned) tell(`the filter has not come to frame ${showCount(n)} yet`);
     else {
+      const found = await table.goTo(n);
+      if (found === null) return;
       pick(found);
-      if (found !== n) host.say(`frame ${showCount(n)} is not among them; frame ${showCount(found)} is the nearest`);
+      tell(found === n ? "" : `frame ${showCount(n)} is not among them: ${showCount(found)} is the nearest`);
     }
+  }
+
+  function tell(said) {
+    setText(went, said);
+    if (said) host.say(said);
   }
 
   /** The filter looks a bounded number of frames further at each question: go on asking until it is done. */
@@ -151,7 +160,7 @@ export function packetsView(host) {
     root,
     update(given) {
       const options = (list, kind) => list.map((name) => ({ value: `${kind} ${name}`, name: kind === "l" ? `lan ${name}` : `the port of ${name}` }));
-      eachRow(captures, given.captures, (row) => row.name, (row) => el("option", { value: row.name }, row.name));
+      eachRow(captures, given.captures, (row) => row.name, (row) => el("option", { value: row.name }, row.label));
       if (document.activeElement !== captures && given.capture !== null) captures.value = given.capture;
       const possible = [...options(given.lans, "l"), ...options(given.domains, "d")];
       eachRow(places, possible, (row) => row.value, (row) => el("option", { value: row.value }, row.name));

@@ -71,7 +71,7 @@ def snapshot(lab: Lab, look: Look) -> dict[str, Any]:
     captures = lab.machine.captures
     data: dict[str, Any] = {
         "captures": [
-            {"name": visible(name, 64), "frames": len(capture), "bytes": capture.bytes, "dropped": capture.dropped}
+            {"name": name, "label": visible(name, 64), "frames": len(capture), "bytes": capture.bytes, "dropped": capture.dropped}
             for name, capture in list(captures.items())[:CAPTURES]
         ],
         "lans": [name for name in lab.machine.lans if name not in captures][:CAPTURES],
@@ -111,7 +111,7 @@ def _progress(capture: Capture, matches: Matches) -> dict[str, Any]:
 
 
 def _capture(lab: Lab, args: Args) -> Capture:
-    name = text(args, "capture", 200)
+    name = text(args, "capture")
     found = lab.machine.captures.get(name)
     if found is None:
         raise LabError(f"the capture {name!r} has not begun at this time: lab.capture(lan) begins it")
@@ -261,11 +261,11 @@ def picture(lab: Lab, look: Look) -> str | None:
         y = 62 + 18 * place
         if n == selected:
             svg.rect(8, y - 13, 884, 18, fill="#e8eef4")
-        svg.rect(392, y - 9, 6, 10, fill=OKABE_ITO[COLOURS[protocol]] if protocol in COLOURS else MUTED)
+        svg.rect(382, y - 9, 6, 10, fill=OKABE_ITO[COLOURS[protocol]] if protocol in COLOURS else MUTED)
         told = info if fate == "delivered" else f"{info} [{fate}]"
-        cells = (str(n), f"{t / 1e9:.6f}", src_name or src, dst_name or dst, f"  {protocol}", str(length), told)
-        for x, words_, limit in zip(places, cells, (7, 12, 18, 19, 9, 7, 64), strict=True):
-            svg.text(x, y, words_, size=11, limit=limit)
+        cells = (str(n), f"{t / 1e9:.6f}", src_name or src, dst_name or dst, protocol, str(length), told)
+        for x, cell, limit in zip(places, cells, (7, 12, 18, 19, 8, 7, 56), strict=True):
+            svg.text(x, y, cell, size=11, limit=limit)
     for place, layer in enumerate(layers):
         y = 82 + 18 * len(rows) + 17 * place
         told = ", ".join(f"{field.name} {field.value}" for field in layer.fields)

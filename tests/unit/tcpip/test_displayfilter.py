@@ -157,7 +157,7 @@ def test_each_operator(text: str, names: str) -> None:
         ("ip.src in {10.0.0.2..10.0.0.9}", "error"),
         ("ip.src in {10.0.0.2/31, 1.2.3.4}", "error"),
         ("arp.src.proto_ipv4 == 10.0.0.1 and arp.dst.proto_ipv4 == 10.0.0.2", "arp"),
-        ("frame.time_relative < .2", "arp syn"),
+        ("frame.time_relative < 0.2", "arp syn"),
         ("frame.time_relative == 0.1", "syn"),
         ("frame.time_relative in {0.1 .. 0.200000000}", "syn get"),
         ("frame.time_relative > -1", " ".join(FRAMES)),

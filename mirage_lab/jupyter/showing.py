@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import weakref
 from base64 import b64encode
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Showing", "picture_bundle"]
@@ -60,12 +61,11 @@ class Showing:
         widget = self._widget(kind, thing) if self.live else None
         if widget is not None:
             self._publish_widget(widget)
-        words = repr(thing)
-        table = thing._repr_html_() if kind == "Trace" else None
-        publish_display_data({"text/plain": words, **({"text/html": table} if table else {})})
-        svg = _drawn(thing)
-        if svg:
-            self._publish_picture(thing, svg, words, widget)
+        if kind == "Trace":
+            self._publish(lambda: _table(thing), widget)
+            return
+        publish_display_data({"text/plain": repr(thing)})
+        self._publish(lambda: _picture(thing), widget)
 
     def _widget(self, kind: str, thing: Any) -> Any:
         """The widget of an object; the same one each time, so that two displays of it stay in step."""
@@ -90,23 +90,38 @@ class Showing:
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         publish_display_data({**data, "text/plain": "live view (JupyterLab)"}, metadata)
 
-    def _publish_picture(self, thing: Any, svg: str, words: str, widget: Any) -> None:
+    def _publish(self, made: Callable[[], dict[str, Any] | None], widget: Any) -> None:
+        """Publish what `made` returns; beside a live widget it is made again whenever the world has come to rest."""
         from IPython.display import publish_display_data
 
+        bundle = made()
+        if bundle is None:
+            return
         if widget is None or not hasattr(widget, "pictures"):
-            publish_display_data(picture_bundle(svg, words))
+            publish_display_data(bundle)
             return
         self._number += 1
         display_id = f"mirage_lab-picture-{self._number}"
-        publish_display_data(picture_bundle(svg, words), transient={"display_id": display_id})
+        publish_display_data(bundle, transient={"display_id": display_id})
 
         def again() -> None:
-            now = _drawn(thing)
-            if now:
-                publish_display_data(picture_bundle(now, repr(thing)), transient={"display_id": display_id}, update=True)
+            now = made()
+            if now is not None:
+                publish_display_data(now, transient={"display_id": display_id}, update=True)
 
         widget.pictures.append(again)
         del widget.pictures[:-PICTURES]
+
+
+def _table(trace: Any) -> dict[str, Any]:
+    """The words and the table of a capture."""
+    table = trace._repr_html_()
+    return {"text/plain": repr(trace), **({"text/html": table} if table else {})}
+
+
+def _picture(thing: Any) -> dict[str, Any] | None:
+    svg = _drawn(thing)
+    return picture_bundle(svg, repr(thing)) if svg else None
 
 
 def _drawn(thing: Any) -> str | None:

@@ -138,11 +138,15 @@ class Trace(Table):
         return Causes(self._lab.machine.world.recorder.causes(self[n].cause))
 
     def __repr__(self) -> str:
+        if self.name not in self._lab.machine.captures:
+            return f"{self.name}: not captured at this time; lab.capture(lan) begins it"
         from mirage_lab.lab.pictures import trace_text
 
         return trace_text(self._lab.machine, self.name)
 
     def _repr_html_(self) -> str | None:
+        if self.name not in self._lab.machine.captures:
+            return None
         from mirage_lab.lab.pictures import trace_html
 
         return trace_html(self._lab.machine, self.name)

@@ -43,7 +43,7 @@ NUMBER: Final = 1 << 50
 COLOURS: Final[Mapping[str, int]] = {"TCP": 0, "UDP": 2, "ARP": 4, "ICMP": 3}
 """Place in the palette, by protocol; the word stands beside each mark."""
 
-EXAMPLES: Final = ("tcp", "arp or icmp", "tcp.flags.syn == 1", "tcp.len > 0", "ip.addr == 10.0.0.2", "udp")
+EXAMPLES: Final = ("tcp", "arp or icmp", "tcp.flags.syn == 1", "tcp.len > 0", "ip.addr == 10.0.0.2", 'tcp.payload contains "GET"', "udp")
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}")
 
 

@@ -167,6 +167,14 @@ def test_a_wrong_filter_is_told_in_words_and_every_frame_is_shown() -> None:
             ask(lab, "scan", filter="tcp.prot")
 
 
+def test_the_examples_are_filters_and_most_of_them_find_something_in_the_demo() -> None:
+    with Lab.demo("web", seed=1) as lab:
+        lab.fetch("10.0.0.2")
+        found = [packets.snapshot(lab, {"packets.filter": text}) for text in packets.EXAMPLES]
+        assert not any(told["wrong"] for told in found)
+        assert [told["matching"] for told in found] == [10, 4, 2, 2, 10, 1, 0]
+
+
 @pytest.mark.parametrize(
     ("name", "args", "told"),
     [

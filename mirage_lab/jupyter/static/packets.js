@@ -194,7 +194,8 @@ export function packetsView(host) {
 
 /** A text as Python writes it. */
 function packetsQuoted(text) {
-  return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+  const escaped = text.replaceAll("\\", "\\\\");
+  return escaped.includes('"') && !escaped.includes("'") ? `'${escaped}'` : `"${escaped.replaceAll('"', '\\"')}"`;
 }
 
 /** The table: a grid that is one stop of the Tab key; arrow keys move its chosen row. */

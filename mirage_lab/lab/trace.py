@@ -175,6 +175,7 @@ class Filtered(Table):
         if found is None or found.source is not source or source.dropped != self._dropped:
             found = self._selection = Selection(source, self.name)
             self._seen, self._dropped = source.dropped, source.dropped
+            self._filters = tuple(compile_filter(each.text) for each in self._filters)  # these remember connections
         first = source.frames[0].t if len(source) else 0
         for frame in source.since(self._seen):
             if all(each.matches(frame.n, frame.t - first, frame.data) for each in self._filters):

@@ -15,6 +15,7 @@ from mirage_lab import Lab
 from mirage_lab.tcpip.displayfilter import FilterError, compile_filter
 from mirage_lab.tcpip.displayfilter.fields import FIELDS, Field, Kind
 from mirage_lab.tcpip.displayfilter.places import Seen
+from mirage_lab.tcpip.displayfilter.streams import Streams
 from mirage_lab.tcpip.wire import arp, ethernet, icmp, ipv4, tcp, udp
 from mirage_lab.tcpip.wire.address import ip_int, ip_text
 from mirage_lab.tcpip.wire.checksum import pseudo_v4
@@ -170,6 +171,12 @@ not tcp.port == 80
 tcp.port eq 80 and tcp.port gt 49152
 tcp.srcport > tcp.dstport
 tcp.dstport === 80
+tcp.stream == 0
+tcp.stream in {1, 2..4}
+tcp.stream != 0 and tcp.stream > 1
+tcp.seq == 0
+tcp.seq == 1 and tcp.ack == 1
+tcp.ack > 1
 tcp.seq_raw == 101
 tcp.ack_raw == 7 and not icmp
 tcp.hdr_len > 20
@@ -295,7 +302,8 @@ def test_a_trace_of_the_lab_is_filtered_as_tshark_filters_its_file(require: Call
             lab.fetch("10.0.0.2")
         trace = lab.traces[0]
         trace.save(path)
-        for text in ("tcp.port == 80 and ip.src == 10.0.0.2", "tcp.flags.syn == 1 && tcp.flags.ack == 0", "arp", "tcp.len > 0", "frame.time_relative > 1.01"):
+        asked = ("tcp.flags.syn == 1 && tcp.flags.ack == 0", "arp", "tcp.len > 0", "tcp.stream == 1", "tcp.seq == 1", "frame.time_relative > 1.01")
+        for text in ("tcp.port == 80 and ip.src == 10.0.0.2", *asked):
             found = trace.filter(text).numbers
             assert found == theirs(program, path, text) and 0 < len(found) < len(trace), text
 
@@ -330,9 +338,10 @@ def different(program: str, path: Path, frames: Sequence[bytes]) -> list[tuple[s
     names = [word for name in FIELDS for word in ("-e", name)]
     lines = run(program, path, "-T", "fields", "-E", "occurrence=a", "-E", "separator=|", *names).stdout.splitlines()
     assert len(lines) == len(frames)
-    found = []
+    found, streams = [], Streams()
     for n, (frame, line) in enumerate(zip(frames, lines), 1):
         seen = Seen(n, (n - 1) * STEP, frame)
+        streams.look(seen)
         for field, text in zip(FIELDS.values(), line.split("|")):
             mine = told(field, field.read(seen))
             if mine != (his := said(field, text)):
@@ -362,3 +371,22 @@ def test_every_field_of_frames_that_lie_is_read_as_tshark_reads_it(require: Call
     rng = random.Random(4)
     whole = [frame for frame in FRAMES if len(frame) > 40 and frame[13] in (0, 6)]
     assert different(require("tshark"), tmp_path / "lies.pcap", [changed(rng, rng.choice(whole)) for _ in range(4_000)]) == []
+
+
+def spoken(rng: random.Random) -> bytes:
+    """Return a segment of one of a few connections that nobody keeps in order."""
+    flags = rng.choice((tcp.SYN, tcp.SYN, tcp.SYN | tcp.ACK, tcp.ACK, tcp.ACK | tcp.PSH, tcp.FIN | tcp.ACK, tcp.RST, 0))
+    ends = rng.choice(((5_000, 80), (5_001, 80), (80, 80)))
+    there = rng.random() < 0.5
+    src, dst = ends if there else ends[::-1]
+    seq, ack = rng.choice((100, 101, 500, 9_000, 0xFFFF_FFFE)), rng.choice((0, 101, 501, 9_001))
+    body = bytearray(tcp.encode(tcp.Segment(src, dst, seq, ack, flags, 512, b"", rng.choice((b"", b"abc"))), pseudo_v4(SRC, DST, 6, 0)))
+    body[12] = rng.choice((*[body[12]] * 12, 0x20, 0x90, 0xF0))
+    frame = ip(6, bytes(body), rng.choice((*[0x4000] * 9, 0x2000)), *((SRC, DST) if there else (DST, SRC)))
+    frame = frame[: rng.randrange(34, len(frame))] if rng.random() < 0.1 else frame
+    return error(3, frame[14:]) if rng.random() < 0.1 else frame
+
+
+def test_connections_are_told_apart_and_numbers_counted_as_tshark_does(require: Callable[[str], str], tmp_path: Path) -> None:
+    rng = random.Random(5)
+    assert different(require("tshark"), tmp_path / "spoken.pcap", [spoken(rng) for _ in range(3_000)]) == []

@@ -43,7 +43,8 @@ def a(kind: str) -> str:
 class Field:
     """A field: its name, its kind (`Kind`), what it says, how it is read, and the largest number it can hold.
 
-    A layer compared or sliced is its header; `contains` looks into `all` of it, header and data.
+    A layer compared or sliced is its header; `contains` looks into `all` of it, header and data.  A field that `follows`
+    connections is read from `Seen.flow`.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Field:
     read: Reader
     largest: int = 0
     all: Reader | None = None
+    follows: bool = False
 
 
 def _u8(layer: int, offset: int, needs: int = 0, shift: int = 0, mask: int = 0xFF) -> Reader:
@@ -118,6 +120,21 @@ def _header(layer: int, size: Callable[[bytes, int, int], int]) -> Reader:
         return [frame[at : at + min(end - at, size(frame, at, end - at))] for at, _, end, _ in seen.places[layer]]
 
     return read
+
+
+def _stream(seen: Seen) -> list[int]:
+    return [seen.flow[0]] if seen.flow is not None else []
+
+
+def _seq(seen: Seen) -> list[int]:
+    """Read the relative number; of a segment that an ICMP error quotes eight bytes of, the number as sent."""
+    if seen.flow is not None:
+        return [seen.flow[1]]
+    return [int.from_bytes(seen.frame[at + 4 : at + 8], "big") for at, _, end, role in seen.places[TCP] if role == QUOTED and 8 <= end - at < 16]
+
+
+def _ack(seen: Seen) -> list[int]:
+    return [seen.flow[2] for _, shown, _, _ in seen.places[TCP] if seen.flow is not None and shown >= 16]
 
 
 def _seq_raw(seen: Seen) -> list[int]:
@@ -290,6 +307,9 @@ _ALL: Final = (
     _number("tcp.srcport", 16, "source port", _TCP_SRC),
     _number("tcp.dstport", 16, "destination port", _TCP_DST),
     _number("tcp.port", 16, "either of the two", _both(_TCP_SRC, _TCP_DST)),
+    Field("tcp.stream", Kind.NUMBER, "the number of its connection, from 0", _stream, (1 << 32) - 1, follows=True),
+    Field("tcp.seq", Kind.NUMBER, "sequence number, relative to the first of its direction", _seq, (1 << 32) - 1, follows=True),
+    Field("tcp.ack", Kind.NUMBER, "acknowledgment number, relative to the other direction's first", _ack, (1 << 32) - 1, follows=True),
     _number("tcp.seq_raw", 32, "sequence number as sent", _seq_raw),
     _number("tcp.ack_raw", 32, "acknowledgment number as sent", _u32(TCP, 8, 16)),
     _number("tcp.hdr_len", 8, "header length, bytes", _tcp_header),

@@ -37,16 +37,12 @@ __all__ = ["parse"]
 DEEPEST: Final = 50
 """Parentheses inside each other."""
 
-_SEQ: Final = "counts from the beginning of its connection, which a frame alone does not tell"
 _APPLICATION: Final = "what applications say is not taken apart"
 _CAPTURE: Final = "is a word of capture filters, another language"
 _ELSEWHERE: Final = {
-    "tcp.seq": f"{_SEQ}; tcp.seq_raw is the number as sent",
-    "tcp.nxtseq": f"{_SEQ}; tcp.seq_raw is the number as sent",
-    "tcp.ack": f"{_SEQ}; tcp.ack_raw is the number as sent",
-    "tcp.stream": "numbers connections, which a frame alone does not tell; compare ip.addr and tcp.port",
-    "tcp.window_size": "is scaled as the SYN said, which a frame alone does not tell; tcp.window_size_value is the number as sent",
-    "tcp.analysis": "needs the frames before, and a frame is looked at alone",
+    "tcp.nxtseq": "is tcp.seq and tcp.len together; compare these",
+    "tcp.window_size": "is scaled as the SYN said; tcp.window_size_value is the number as sent",
+    "tcp.analysis": "is left out; tcp.stream, tcp.seq and tcp.len tell what was sent again",
     "frame.time_delta": "needs the frame before; frame.time_relative is the time since the first",
     "frame.time": "is the time of day; frame.time_relative is the time since the first frame, in seconds",
     "http": f'{_APPLICATION}; tcp.payload contains "GET" finds text',
@@ -73,9 +69,10 @@ class _Side(NamedTuple):
     bits: bool = False
 
 
-def parse(text: str) -> Test:
-    """Return the test that `text` says; raises FilterError."""
-    return _Parser(text).whole()
+def parse(text: str) -> tuple[Test, bool]:
+    """Return the test that `text` says, and whether it follows connections; raises FilterError."""
+    parser = _Parser(text)
+    return parser.whole(), parser.follows
 
 
 class _Parser:
@@ -86,6 +83,7 @@ class _Parser:
         self.words = words(text)
         self.at = 0
         self.deep = 0
+        self.follows = False
 
     def wrong(self, reason: str, word: Word) -> NoReturn:
         raise FilterError(reason, self.text, word.at, word.length)
@@ -176,6 +174,7 @@ class _Parser:
         field = FIELDS.get(word.text)
         if field is None:
             self.wrong(self.unknown(word), word)
+        self.follows |= field.follows
         cut = self.take("slice")
         if cut is not None:
             return self.slice(field, word, cut)

@@ -35,14 +35,18 @@ _REDIRECT: Final = 5
 
 
 class Seen:
-    """A frame in the hands of a filter: number, time since the first (ns), bytes, and its `places` by layer."""
+    """A frame in the hands of a filter: number, time since the first (ns), bytes, its `places` by layer.
 
-    __slots__ = ("frame", "n", "places", "t_ns")
+    `flow` is (stream, seq, ack) of a segment, where a filter follows connections (`streams`).
+    """
+
+    __slots__ = ("flow", "frame", "n", "places", "t_ns")
 
     def __init__(self, n: int, t_ns: int, frame: bytes) -> None:
         self.n = n
         self.t_ns = t_ns
         self.frame = frame
+        self.flow: tuple[int, int, int] | None = None
         self.places: list[tuple[Place, ...]] = [_NONE, _NONE, _NONE, _NONE, _NONE, _NONE]
         size = len(frame)
         if size < 14:

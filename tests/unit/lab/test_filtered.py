@@ -66,14 +66,16 @@ def test_filters_add_up() -> None:
 
 def test_it_follows_the_capture_and_the_clock_back() -> None:
     with fetched() as lab:
-        data = lab.traces[0].filter("tcp.len > 0")
-        assert len(data) == 2
+        data, second = lab.traces[0].filter("tcp.len > 0"), lab.traces[0].filter("tcp.stream == 1")
+        assert len(data) == 2 and len(second) == 0
         before = lab.now
-        lab.fetch("10.0.0.2")
         lab.run(seconds(1))
-        assert len(data) == 4
+        lab.fetch("10.0.0.2")
+        assert len(data) == 4 and len(second) > 8
         lab.rewind(before)
-        assert len(data) == 2 and data.numbers == lab.traces[0].filter("tcp.len > 0").numbers
+        assert len(data) == 2 and len(second) == 0
+        lab.fetch("10.0.0.2")
+        assert len(data) == 4 and second.numbers == lab.traces[0].filter("tcp.stream == 1").numbers != []
 
 
 def test_a_filter_that_cannot_be_read_is_told_at_once() -> None:

@@ -13,6 +13,7 @@ from mirage_lab.signatures.errors import MirageError
 from mirage_lab.tcpip.displayfilter import FilterError, compile_filter
 from mirage_lab.tcpip.displayfilter.fields import FIELDS, Kind
 from mirage_lab.tcpip.displayfilter.places import Seen
+from mirage_lab.tcpip.displayfilter.streams import Streams
 from mirage_lab.tcpip.displayfilter.words import LONGEST, SPELLINGS
 from mirage_lab.tcpip.wire import arp, ethernet, icmp, ipv4, tcp, udp
 from mirage_lab.tcpip.wire.address import ip_int
@@ -210,11 +211,9 @@ def test_and_binds_tighter_than_or_and_not_tightest(text: str, names: str) -> No
         ("ip and tcp.prot", 7, 8, "no field tcp.prot; near it"),
         ("TCP", 0, 3, "no field TCP; near it: tcp"),
         ("xyzzy", 0, 5, "no field xyzzy; there are frame, eth, arp, ip, icmp, udp, tcp"),
-        ("tcp.seq == 1", 0, 7, "tcp.seq_raw is the number as sent"),
-        ("tcp.ack == 1", 0, 7, "tcp.ack_raw is the number as sent"),
-        ("tcp.stream == 0", 0, 10, "numbers connections"),
+        ("tcp.nxtseq == 1", 0, 10, "tcp.nxtseq is tcp.seq and tcp.len together"),
         ("tcp.window_size > 1", 0, 15, "tcp.window_size_value is the number as sent"),
-        ("tcp.analysis.retransmission", 0, 27, "tcp.analysis needs the frames before"),
+        ("tcp.analysis.retransmission", 0, 27, "tcp.analysis is left out"),
         ("http.request", 0, 12, 'tcp.payload contains "GET" finds text'),
         ("port 80", 0, 4, "capture filters, another language; here: tcp.port == 80"),
         ("all tcp.port > 1", 0, 3, "=== and != want all"),
@@ -306,7 +305,7 @@ def test_a_fragment_is_looked_at_alone() -> None:
 
 def test_a_quoted_datagram_counts_but_has_no_length_of_its_own() -> None:
     assert compile_filter("icmp.type == 3 and tcp.port == 49152 and ip.len == 48").matches(1, 0, ERROR)
-    assert not compile_filter("tcp.len or tcp.seq_raw").matches(1, 0, ERROR)
+    assert not compile_filter("tcp.len or tcp.seq_raw or tcp.stream").matches(1, 0, ERROR)
 
 
 def test_errors_that_quote_errors_come_to_an_end() -> None:
@@ -316,7 +315,66 @@ def test_errors_that_quote_errors_come_to_an_end() -> None:
     assert compile_filter("icmp.code == 0 and ip.ttl == 64").matches(1, 0, ip(1, body))
 
 
-WORDS = [*FIELDS, *SPELLINGS, *"(){}[],", "..", "[0:2]", "[-1]", "80", "0x10", "10.0.0.0/8", "00:16:3e:00:00:01", '"GET"', "1.5", "True", "tcp.seq", "ff"]
+def segment(flags: int, seq: int, ack: int, src: int = 5_000, dst: int = 80) -> bytes:
+    return ip(6, tcp.encode(tcp.Segment(src, dst, seq, ack, flags, 512, b"", b""), pseudo_v4(SRC, DST, 6, 0)))
+
+
+def answer(flags: int, seq: int, ack: int) -> bytes:
+    body = tcp.encode(tcp.Segment(80, 5_000, seq, ack, flags, 512, b"", b""), pseudo_v4(DST, SRC, 6, 0))
+    return ip(6, body, src=DST, dst=SRC)
+
+
+SPOKEN = (
+    segment(tcp.SYN, 100, 0),
+    answer(tcp.SYN | tcp.ACK, 0xFFFF_FFFF, 101),
+    ARP,
+    segment(tcp.ACK, 101, 0),
+    segment(tcp.SYN, 7, 0, src=6_000),
+    segment(tcp.SYN, 100, 0),  # sent again
+    segment(tcp.SYN, 9_000, 0),  # the ports again
+    answer(tcp.ACK, 40, 9_001),  # of that connection, its SYN lost
+)
+
+
+def passing(text: str) -> list[int]:
+    found = compile_filter(text)
+    return [n for n, frame in enumerate(SPOKEN, 1) if found.matches(n, 0, frame)]
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("tcp.stream", [1, 2, 4, 5, 6, 7, 8]),
+        ("tcp.stream == 0", [1, 2, 4, 6]),
+        ("tcp.stream == 1", [5]),
+        ("tcp.stream == 2", [7, 8]),
+        ("tcp.seq == 0", [1, 2, 5, 6, 7]),
+        ("tcp.seq == 1", [4, 8]),
+        ("tcp.ack == 1", [2, 4, 8]),
+        ("arp or tcp.seq == 1", [3, 4, 8]),  # what is not asked is learned from too
+        ("tcp.dstport == 80 and tcp.stream == 2", [7]),
+    ],
+)
+def test_connections_are_numbered_and_their_numbers_count_from_their_beginning(text: str, numbers: list[int]) -> None:
+    assert passing(text) == numbers
+
+
+def test_a_frame_seen_before_is_not_learned_from_again() -> None:
+    found = compile_filter("tcp.stream == 2")
+    assert [n for n, frame in enumerate(SPOKEN, 1) if found.matches(n, 0, frame)] == [7, 8]
+    assert found.matches(8, 0, SPOKEN[7]) and not found.matches(5, 0, SPOKEN[4])
+    assert not compile_filter("tcp.stream").matches(0, 0, SPOKEN[0])  # numbers begin with 1
+
+
+def test_connections_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mirage_lab.tcpip.displayfilter.streams.LIMIT", 3)
+    found = compile_filter("tcp.stream")
+    assert [found.matches(n, 0, segment(tcp.SYN, 1, 0, src=n)) for n in range(1, 6)] == [True, True, True, False, False]
+    assert found.matches(6, 0, segment(tcp.ACK, 2, 0, src=1))
+    assert found.matches(7, 0, segment(tcp.SYN, 9, 0, src=1))  # the ports again: told as the first
+
+
+WORDS = [*FIELDS, *SPELLINGS, *"(){}[],", "..", "[0:2]", "[-1]", "80", "0x10", "10.0.0.0/8", "00:16:3e:00:00:01", '"GET"', "1.5", "True", "ff"]
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=12), st.sampled_from(sorted(FRAMES)))
@@ -347,6 +405,7 @@ def test_any_value_is_read_or_is_one_error(name: str, text: str) -> None:
 
 def every_field(frame: bytes) -> None:
     seen = Seen(1, 0, frame)
+    Streams().look(seen)
     for field in FIELDS.values():
         for value in field.read(seen):
             if field.kind in (Kind.NUMBER, Kind.FLAG):

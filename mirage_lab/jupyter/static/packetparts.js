@@ -87,6 +87,11 @@ export function packetDetails(host, choose, back) {
     }
   }
 
+  function litByte(at) {
+    lit(owner[at]);
+    if (!owner[at]) setText(told, `byte ${at}: in no field; what follows the last header, or fills the frame up`);
+  }
+
   function pin(field) {
     pinned = field;
     for (const node of tree.querySelectorAll('[role="treeitem"]')) setAttrs(node, { "aria-selected": field && node.dataset.key === field.key ? "true" : "false" });
@@ -211,6 +216,7 @@ export function packetDetails(host, choose, back) {
     cells[at][0].setAttribute("tabindex", "0");
     const field = owner[at];
     pin(field);
+    litByte(at);
     const node = field && tree.querySelector(`[data-key="${field.key}"]`);
     if (!node) return;
     const layer = node.parentElement.closest('[role="treeitem"]');
@@ -223,7 +229,8 @@ export function packetDetails(host, choose, back) {
   });
   hex.addEventListener("mouseover", (event) => {
     const at = byteAt(event);
-    lit(at === null ? pinned : owner[at]);
+    if (at === null) lit(pinned);
+    else litByte(at);
   });
   hex.addEventListener("mouseleave", () => lit(pinned));
   hex.addEventListener("keydown", (event) => {

@@ -153,6 +153,20 @@ def test_sequence_numbers_count_from_the_first_of_their_direction_wherever_one_l
         assert [row[8] for row in rows] == [seen.info for seen in read(capture)] and len(rows) > 30
 
 
+def test_streams_are_remembered_up_to_a_bound_and_numbers_beyond_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Lab.demo("web", seed=1) as lab:
+        lab.fetch("10.0.0.2")
+        syn = lab.traces[0][5].data
+        monkeypatch.setattr(packets_index, "STREAMS", 10)
+        capture = Capture("many")
+        for port in range(20):
+            capture.frame(port, syn[:34] + port.to_bytes(2, "big") + syn[36:])
+        streams = packets_index.Streams()
+        streams.advance(capture, 100)
+        first = int.from_bytes(syn[38:42], "big")
+        assert [streams.bases(n, capture.frames[n - 1].data)[0] for n in (1, 10, 11, 20)] == [first, first, 0, 0]
+
+
 def test_a_wrong_filter_is_told_in_words_and_every_frame_is_shown() -> None:
     lab, _ = lab_with([ARP, udp(7)])
     with lab:

@@ -24,7 +24,7 @@ from mirage_lab.lab.views.kinds import View
 __all__ = ["MODULES", "GraphWidget", "LabWidget", "esm", "widget_for"]
 
 STATIC: Final = Path(__file__).parent / "static"
-MODULES: Final = ("dom", "graph", "boottime", "bootparts", "boot", "packetparts", "packets", "xenstore", "dashboard", "console", "lab")
+MODULES: Final = ("dom", "graph", "boottime", "bootparts", "boot", "stack", "packetparts", "packets", "xenstore", "dashboard", "console", "lab")
 _IMPORT = re.compile(r"^import\b[^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(async )?(function|const|class)\b)", re.MULTILINE)
 

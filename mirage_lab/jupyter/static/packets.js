@@ -56,6 +56,7 @@ export function packetsView(host) {
   let wanted = 0;
   let scanning = false;
   let lost = false;
+  let spoken = "";
   let asked = "";
   let due = 0;
 
@@ -131,9 +132,7 @@ export function packetsView(host) {
         const asking = { capture: data.capture, filter: table.filter() };
         const now = await host.ask("packets.scan", asking);
         if (asking.capture !== data.capture || asking.filter !== table.filter() || now.serial !== data.serial) continue;
-        const finished = now.done;
         progress({ ...data, ...now });
-        if (finished) host.say(words.textContent);
       }
     } catch (error) {
       setText(words, error.message);
@@ -152,6 +151,11 @@ export function packetsView(host) {
     const so = now.scanned < now.frames ? `filtered ${showCount(now.scanned)} of ${showCount(now.frames)}: ${showCount(now.matching)} match so far` : `${showCount(now.matching)} of ${showCount(now.frames)} frames match`;
     const dropped = now.first > 1 ? `, the oldest ${showCount(now.first - 1)} dropped` : "";
     setText(words, `${filtered ? so : `${showCount(now.frames)} frames`}${dropped}`);
+    const topic = JSON.stringify([now.capture, now.filter]);
+    if (now.done && topic !== spoken) {
+      if (spoken && !now.wrong) host.say(words.textContent);
+      spoken = topic;
+    }
     none.hidden = now.matching > 0;
     setText(none, now.frames ? (now.done ? "No frame matches this filter." : "No frame matches so far.") : "Nothing was said yet: press play, or run 1 s.");
   }

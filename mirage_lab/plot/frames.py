@@ -53,18 +53,36 @@ def read(capture: Capture, hosts: Hosts | None = None, *, start: int = 1, count:
     """Return the kept frames from number `start` on, `count` at most; `hosts` learns the addresses in order."""
     found: list[Seen] = []
     bases: dict[tuple[str, str, int, int], int] = {}
-    whole = capture.source if isinstance(capture, Selection) else capture
-    for frame in whole.frames:
+    some = capture if isinstance(capture, Selection) else None
+    met: set[bytes] = set()
+    for frame in capture.frames if some is None else some.source.frames:
+        shown = some is None or some.frame_number(frame.n) is not None
+        if some is not None and not shown and (frame.n > some.last or not _tells(frame.data, met)):
+            continue
         packet = dissect(frame.data)
         info = _info(packet, bases)
         if hosts is not None:
             for address in (packet.src, packet.dst)[: 1 if packet.broadcast else 2]:
                 hosts.meet(hosts.name(address))
-        if frame.n >= start and (whole is capture or capture.frame_number(frame.n) is not None):
+        if frame.n >= start and shown:
             found.append(Seen(frame, packet, info))
             if count is not None and len(found) >= count:
                 break
     return found
+
+
+def _tells(data: bytes, met: set[bytes]) -> bool:
+    """Tell whether a frame that is not shown may have what those shown need: a host or a direction not met before, a SYN."""
+    if len(data) < 54:
+        ends = data
+    elif data[14] != 0x45:
+        return True
+    else:  # MACs, fragment, protocol, addresses, ports, of a SYN the number, flags
+        ends = data[:14] + data[20:22] + data[23:24] + data[26 : 42 if data[47] & SYN else 38] + data[47:48]
+    if ends in met:
+        return False
+    met.add(ends)
+    return True
 
 
 def _info(packet: Packet, bases: dict[tuple[str, str, int, int], int]) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from mirage_lab import Lab, seconds
 from mirage_lab.lab import LabError
+from mirage_lab.plot.frames import read
 from mirage_lab.tcpip.displayfilter import FilterError
 from mirage_lab.tracing.savefile import load
 
@@ -41,6 +42,19 @@ def test_a_filtered_trace_is_a_table_with_relative_numbers_of_the_whole_connecti
         assert repr(trace.filter("not icmp")).splitlines()[-1] == "8 more frames from number 7"
         table = trace.filter('frame contains "<b>" or arp')._repr_html_()
         assert table.count("<tr>") == 5 and "&lt;b&gt;" in table and "<b>" not in table
+
+
+def test_frames_that_do_not_pass_are_told_about_in_the_numbers_and_names_of_those_that_do() -> None:
+    with fetched() as lab:
+        for _ in range(3):
+            lab.fetch("10.0.0.2")
+        trace = lab.traces[0]
+        whole = {seen.n: (seen.info, seen.src) for seen in read(trace.capture, trace.hosts)}
+        for text in ("tcp.len > 0", "tcp.flags.fin == 1", "frame.number > 30", "arp", "tcp.flags.syn == 0 and ip.src == 10.0.0.1"):
+            hosts = trace.hosts
+            some = {seen.n: (seen.info, seen.src) for seen in read(trace.filter(text).capture, hosts)}
+            assert some == {n: whole[n] for n in trace.filter(text).numbers}, text
+            assert 0 < len(some) < len(whole)
 
 
 def test_a_filtered_trace_has_what_a_trace_has(tmp_path: Path) -> None:

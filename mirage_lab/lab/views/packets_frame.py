@@ -41,6 +41,8 @@ AHEAD: Final = 4_000
 ARRIVALS: Final = 6
 SOON: Final = 50_000_000
 
+FORGOTTEN: Final = "events of that time are no longer kept"
+
 Step = dict[str, Any]
 
 
@@ -108,7 +110,7 @@ def _entered(frame: Frame) -> Step:
 def _before(lab: Lab, capture: Capture, frame: Frame, chain: list[Event], end: str) -> list[Step]:
     """What led to a frame: the way out of its sender, or (of one that no back end sent) the frame that it answers."""
     if not chain:
-        why = "the history of events does not reach back so far" if end == "dropped" else "no event led here: a timer of the sender, or a command"
+        why = FORGOTTEN if end == "dropped" else "no event led here: a timer of the sender, or a command"
         return [_step("because", why, t=frame.t)]
     sent = chain[0]
     if sent.kind != "net.tx":
@@ -119,7 +121,7 @@ def _before(lab: Lab, capture: Capture, frame: Frame, chain: list[Event], end: s
     if sender not in (vif, _owner(lab, vif)):
         because = _step("because", f"{sender} has no ring; it sends because of that frame of {vif}", sent)
         steps.append(because | {"frame": _numbered(capture, frame, sent.id)})
-    return _woken(lab, chain, steps)
+    return _woken(lab, chain, steps, end)
 
 
 def _numbered(capture: Capture, frame: Frame, cause: int) -> int | None:
@@ -131,7 +133,7 @@ def _numbered(capture: Capture, frame: Frame, cause: int) -> int | None:
     return None
 
 
-def _woken(lab: Lab, chain: list[Event], steps: list[Step]) -> list[Step]:
+def _woken(lab: Lab, chain: list[Event], steps: list[Step], end: str) -> list[Step]:
     """The hypercall of a domain that sent, and what woke it."""
     call = next((event for event in chain[1:4] if event.kind == "xen.hypercall"), None)
     if call is None:
@@ -141,7 +143,8 @@ def _woken(lab: Lab, chain: list[Event], steps: list[Step]) -> list[Step]:
     place = chain.index(call)
     woke = chain[place + 1] if place + 1 < len(chain) else None
     if woke is None:
-        return [_step("because", f"no event woke {call.source}: a timer of its own, or its start", t=call.t), *steps]
+        why = FORGOTTEN if end == "dropped" else f"no event woke {call.source}: a timer of its own, or its start"
+        return [_step("because", why, t=call.t), *steps]
     if woke.kind == "evtchn.notify" and woke.source != call.source:
         woken = [_step("wake-up", f"{woke.source} notifies port {woke.fields.get('remote_port')} of {call.source}", woke)]
         upcall = _upcall(lab.machine.world.recorder, woke, call)
@@ -166,6 +169,9 @@ def _after(lab: Lab, capture: Capture, frame: Frame) -> list[Step]:
         steps += _ring(lab, "rx", event, str(event.fields.get("vif", "")))
     if steps:
         return steps
+    recorder = lab.machine.world.recorder
+    if recorder.dropped and (0 < frame.cause <= recorder.dropped or _first_at(recorder, frame.t) == recorder.dropped + 1):
+        return [_step("arrival", FORGOTTEN, t=frame.t)]
     stations = {gateway.netif.mac: f"gateway of {name}" for name, gateway in lab.machine.gateways.items()}
     station = stations.get(frame.data[:6].hex(":"))
     reached = f"the {station} takes it as it is: it is on this computer and has no ring" if station else "no ring of a domain was reached, so far"

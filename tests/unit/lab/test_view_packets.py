@@ -13,7 +13,7 @@ import pytest
 
 from mirage_lab import Lab, devices, seconds, unikernel
 from mirage_lab.lab.said import LabError
-from mirage_lab.lab.views import packets, packets_index
+from mirage_lab.lab.views import packets, packets_frame, packets_index
 from mirage_lab.lab.views.packets_index import Index
 from mirage_lab.runtime import tasks
 from mirage_lab.signatures import Console, StackV4
@@ -325,6 +325,21 @@ def test_a_domain_that_slept_since_it_was_woken_sends_because_of_a_timer() -> No
         assert "timer" not in dict(first) and "upcall" in dict(first)
         assert "upcall" not in dict(later) and "talks had gone to sleep" in dict(later)["timer"]
         assert dict(later)["arrival"].startswith("the gateway of br0 takes it")
+
+
+def test_what_the_history_no_longer_holds_is_said_to_be_forgotten() -> None:
+    with Lab.demo("web", seed=1) as lab:
+        lab.fetch("10.0.0.2")
+        recorder = lab.machine.world.recorder
+        whole = len(story(lab, 10))
+        recorder.limit = len(recorder)
+        while recorder.event(370) is not None:
+            recorder.kind("console.line").emit(lab.now, "web", 0, {"text": "more"})
+        steps = story(lab, 10)
+        assert len(steps) < whole and packets_frame.FORGOTTEN in [told for _, told in steps]
+        assert dict(story(lab, 1))["arrival"] == packets_frame.FORGOTTEN
+        for n in (2, 5):
+            assert {told for what, told in story(lab, n) if what in ("because", "arrival")} == {packets_frame.FORGOTTEN}, n
 
 
 def test_at_a_domains_own_port_frames_of_the_gateway_are_the_gateways() -> None:

@@ -7,10 +7,13 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import boot, displayfilter, domains, imports, scheduler, tcp, widgets
+from bench import boot, displayfilter, domains, imports, plots, scheduler, tcp, widgets
 from bench.row import Row
 
-MODULES = {"tcp": tcp, "boot": boot, "domains": domains, "scheduler": scheduler, "imports": imports, "widgets": widgets, "displayfilter": displayfilter}
+MODULES = {
+    "tcp": tcp, "boot": boot, "domains": domains, "scheduler": scheduler, "imports": imports, "widgets": widgets, "displayfilter": displayfilter,
+    "plots": plots,
+}
 HEAD = """# What it costs
 
 Measured by `make bench` (`python3 bootstrap.py bench`), best of several runs, on one machine: {machine}. Times vary between machines and moments;

@@ -229,7 +229,12 @@ class CaptureFile(Table):
         from mirage_lab.plot.hosts import Hosts
 
         if self._hosts is None:
+            from mirage_lab.plot.segments import heads
+
             self._hosts = Hosts()
+            for head in heads(self._capture):
+                if head.proto is not None:
+                    self._hosts.meet(head.src)
         return self._hosts
 
 

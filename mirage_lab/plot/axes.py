@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.transforms import Transform
 
-__all__ = ["SECONDS", "drawing", "label", "told"]
+    from mirage_lab.tracing.capture import Capture
+
+__all__ = ["SECONDS", "above", "clock", "counted", "drawing", "label", "nothing", "told"]
 
 SECONDS = 1e9
 """Nanoseconds in the unit of every time axis."""
@@ -31,13 +35,42 @@ def drawing(ax: Axes | None, width: float, height: float) -> Axes:
 
 
 def label(ax: Axes, title: str, x: str = "", y: str = "") -> None:
-    """Set the title, the axis labels and, if anything drawn has a label, the legend; a "$" in a name stays a "$"."""
+    """Set the title, the axis labels and, if anything drawn has a label, the legend, at the side; a "$" in a name stays a "$"."""
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.set_title(title, fontsize="medium", parse_math=False)
     if ax.get_legend_handles_labels()[1]:
-        for text in ax.legend(loc="best", fontsize="small").get_texts():
+        legend = ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize="small", frameon=False)
+        for text in legend.get_texts():
             text.set_parse_math(False)
+
+
+def counted(*axes: Axis) -> None:
+    """Write the numbers of these axes out in full, in groups of three: 262,144."""
+    from matplotlib.ticker import StrMethodFormatter
+
+    for axis in axes:
+        axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def clock(capture: Capture) -> str:
+    """Return the label of a capture's time axis."""
+    return f"{capture.clock} (s)"
+
+
+def nothing(ax: Axes, what: str, x: str, y: str) -> Axes:
+    """Label Axes on which there is nothing to draw, and say why; return them."""
+    label(ax, what, x, y)
+    return told(ax, what)
+
+
+def above(ax: Axes, points: float) -> Transform:
+    """Return the transform that draws `points` above the data, so that a letter does not hide what it marks."""
+    from matplotlib.transforms import ScaledTranslation
+
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    return ax.transData + ScaledTranslation(0, points / 72, figure.dpi_scale_trans)
 
 
 def told(ax: Axes, *lines: str) -> Axes:

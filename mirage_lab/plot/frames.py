@@ -11,33 +11,19 @@ from typing import TYPE_CHECKING
 
 from mirage_lab.plot.hosts import Hosts
 from mirage_lab.tcpip.dissect import Packet, dissect
-from mirage_lab.tcpip.wire.tcp import ACK, FIN, RST, SYN
+from mirage_lab.tcpip.wire.tcp import ACK, SYN
 from mirage_lab.tracing.selection import Selection
 
 if TYPE_CHECKING:
     from mirage_lab.tracing.capture import Capture, Frame
 
-__all__ = ["ACK", "FIN", "RST", "SYN", "Seen", "TcpSeen", "read"]
-
-
-class TcpSeen:
-    """A TCP segment between two ends ("10.0.0.2:80"); `scale` is the window scale a SYN offers, or None."""
-
-    __slots__ = ("ack", "dst", "flags", "length", "scale", "seq", "src", "window")
-
-    def __init__(self, packet: Packet) -> None:
-        tcp = packet.tcp
-        assert tcp is not None
-        self.src = f"{packet.src}:{tcp.src_port}"
-        self.dst = f"{packet.dst}:{tcp.dst_port}"
-        self.seq, self.ack, self.flags, self.window, self.length = tcp.seq, tcp.ack, tcp.flags, tcp.window, tcp.length
-        self.scale = tcp.wscale
+__all__ = ["Seen", "read"]
 
 
 class Seen:
     """A frame: number, time (ns), sender and receiver, protocol, length (bytes), a line, why it was lost, `arrived` (ns) if known."""
 
-    __slots__ = ("arrived", "broadcast", "dst", "info", "length", "lost", "n", "protocol", "src", "t", "tcp")
+    __slots__ = ("arrived", "broadcast", "dst", "info", "length", "lost", "n", "protocol", "src", "t")
 
     def __init__(self, frame: Frame, packet: Packet, info: str) -> None:
         self.n, self.t, self.lost = frame.n, frame.t, frame.lost
@@ -46,7 +32,6 @@ class Seen:
         self.protocol = packet.protocol
         self.info = info
         self.arrived: int | None = None
-        self.tcp = TcpSeen(packet) if packet.tcp is not None else None
 
 
 def read(capture: Capture, hosts: Hosts | None = None, *, start: int = 1, count: int | None = None) -> list[Seen]:
@@ -56,15 +41,15 @@ def read(capture: Capture, hosts: Hosts | None = None, *, start: int = 1, count:
     some = capture if isinstance(capture, Selection) else None
     met: set[bytes] = set()
     for frame in capture.frames if some is None else some.source.frames:
-        shown = some is None or some.frame_number(frame.n) is not None
-        if some is not None and not shown and (frame.n > some.last or not _tells(frame.data, met)):
+        shown = frame.n >= start and (some is None or some.frame_number(frame.n) is not None)
+        if not shown and ((some is not None and frame.n > some.last) or not _tells(frame.data, met)):
             continue
         packet = dissect(frame.data)
         info = _info(packet, bases)
         if hosts is not None:
             for address in (packet.src, packet.dst)[: 1 if packet.broadcast else 2]:
                 hosts.meet(hosts.name(address))
-        if frame.n >= start and shown:
+        if shown:
             found.append(Seen(frame, packet, info))
             if count is not None and len(found) >= count:
                 break

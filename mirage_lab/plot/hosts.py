@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from mirage_lab.tracing.svg import colour_of
+from mirage_lab.tracing.svg import MUTED, OKABE_ITO
 
 __all__ = ["Hosts"]
 
@@ -18,7 +18,9 @@ class Hosts:
 
     def __init__(self, names: Mapping[str, str] | None = None, order: Iterable[str] = ()) -> None:
         self._names = dict(names or {})
-        self._order: list[str] = list(order)
+        self._order: dict[str, int] = {}
+        for host in order:
+            self.meet(host)
 
     def __repr__(self) -> str:
         return f"<Hosts {' '.join(self._order)}>"
@@ -42,10 +44,10 @@ class Hosts:
 
     def meet(self, host: str) -> str:
         """Note that the host appeared, if it had not before; return its colour."""
-        if host not in self._order:
-            self._order.append(host)
-        return colour_of(host, self._order)
+        self._order.setdefault(host, len(self._order))
+        return self.colour(host)
 
     def colour(self, host: str) -> str:
         """Return the colour of a host by name; grey if it never appeared."""
-        return colour_of(host, self._order)
+        place = self._order.get(host)
+        return MUTED if place is None else OKABE_ITO[place % len(OKABE_ITO)]

@@ -11,6 +11,8 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from mirage_lab.plot.axes import SECONDS, drawing, label, told
+from mirage_lab.plot.flows import Flow
+from mirage_lab.plot.follow import connection
 from mirage_lab.plot.frames import Seen, read
 from mirage_lab.plot.hosts import Hosts
 from mirage_lab.tracing.svg import bounded, visible
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
     from mirage_lab.tracing.capture import Capture
 
-__all__ = ["ROWS", "ladder"]
+__all__ = ["COLUMNS", "ROWS", "ladder"]
+
+COLUMNS = 8
+"""Hosts with a line of their own; when there are more, those that appeared later share the last one."""
 
 ROWS = 60
 """Frames in one ladder; `start=` shows the next ones."""
@@ -28,15 +33,24 @@ ROWS = 60
 _INFO = 64
 
 
-def ladder(capture: Capture, ax: Axes | None = None, *, start: int = 1, hosts: Hosts | None = None) -> Axes:
-    """Draw up to 60 frames, from number `start` on, as a ladder; return the Axes."""
+def ladder(
+    capture: Capture, ax: Axes | None = None, *, start: int = 1, flow: Flow | str | int | None = None, hosts: Hosts | None = None,
+) -> Axes:
+    """Draw up to 60 frames, from number `start` on, as a ladder (Wireshark's flow graph); return the Axes.
+
+    `flow` (a Flow, its number, its name or its sending end) leaves only the frames of its connection.
+    """
     hosts = hosts or Hosts()
-    every = read(capture, hosts)
-    shown = [seen for seen in every if seen.n >= start][:ROWS]
-    after = sum(seen.n > shown[-1].n for seen in every) if shown else 0
+    if flow is not None:
+        capture = connection(capture, flow)
+    shown = read(capture, hosts, start=start, count=ROWS)
+    after = capture.after(shown[-1].n) if shown else 0
     columns = _columns(shown, hosts)
-    ax = drawing(ax, 2.5 + 2.7 * max(2, len(columns)), 1.2 + 0.3 * max(3, len(shown)))
-    for name, x in columns.items():
+    lines = {x: name for name, x in columns.items()}
+    if len(columns) > len(lines):
+        lines[COLUMNS - 1] = f"{len(columns) - COLUMNS + 1} others"
+    ax = drawing(ax, 2.5 + 2.7 * max(2, len(lines)), 1.2 + 0.3 * max(3, len(shown)))
+    for x, name in lines.items():
         ax.plot([x, x], [-0.8, len(shown)], color=hosts.colour(name), linewidth=2, gid=f"host {name}")
         ax.text(x, -1.0, visible(name, 40), color=hosts.colour(name), ha="center", va="bottom", fontweight="bold", parse_math=False)
     times = [seen.t for seen in shown]
@@ -44,20 +58,23 @@ def ladder(capture: Capture, ax: Axes | None = None, *, start: int = 1, hosts: H
         _arrow(ax, seen, row, _row_of(seen, row, times), columns, hosts)
         ax.text(-0.62, row, f"{seen.n}", ha="right", va="center", fontsize="x-small", color="#5a5a5a")
         ax.text(-0.58, row, f"{seen.t / SECONDS:.6f} s", ha="left", va="center", fontsize="x-small", gid=f"time {seen.n}")
-    ax.set_xlim(-0.75, max(1, len(columns) - 1) + 0.35)
+    ax.set_xlim(-0.75, max(1, len(lines) - 1) + 0.35)
     ax.set_ylim(max(3, len(shown)) + 0.6, -1.9)
     ax.set_axis_off()
-    label(ax, _title(capture, shown, every))
-    more = f"{after} more frames: ladder(start={shown[-1].n + 1})" if after else ""
+    label(ax, _title(capture, shown))
+    more = f"{after:,} more frames: ladder(start={shown[-1].n + 1}{'' if flow is None else ', flow=...'})" if after else ""
     if more:
         ax.text(0, len(shown) + 0.3, more, fontsize="small", style="italic", gid="more")
-    return told(ax, *_words(capture, shown, every, columns, more))
+    return told(ax, *_words(capture, shown, columns, more))
 
 
 def _columns(shown: list[Seen], hosts: Hosts) -> dict[str, int]:
     """Hosts from left to right, in the order they appeared; nobody stands for the broadcast address."""
     names = {hosts.name(seen.src) for seen in shown} | {hosts.name(seen.dst) for seen in shown if not seen.broadcast}
-    return {name: x for x, name in enumerate(name for name in hosts.order if name in names)}
+    there = [name for name in hosts.order if name in names]
+    if len(there) <= COLUMNS:
+        return {name: x for x, name in enumerate(there)}
+    return {name: min(x, COLUMNS - 1) for x, name in enumerate(there)}
 
 
 def _row_of(seen: Seen, row: int, times: list[int]) -> float:
@@ -97,17 +114,18 @@ def _arrow(ax: Axes, seen: Seen, row: int, end: float, columns: dict[str, int], 
     )
 
 
-def _title(capture: Capture, shown: list[Seen], every: list[Seen]) -> str:
+def _title(capture: Capture, shown: list[Seen]) -> str:
     if not shown:
-        return f"{capture.name}: no frames yet" if not every else f"{capture.name}: no such frames"
-    return f"{capture.name}: frames {shown[0].n} to {shown[-1].n} of {every[-1].n}"
+        return f"{capture.name}: no frames yet" if not len(capture) else f"{capture.name}: no such frames"
+    return f"{capture.name}: frames {shown[0].n} to {shown[-1].n} of {capture.last}"
 
 
-def _words(capture: Capture, shown: list[Seen], every: list[Seen], columns: dict[str, int], more: str) -> list[str]:
-    lines = [_title(capture, shown, every)]
+def _words(capture: Capture, shown: list[Seen], columns: dict[str, int], more: str) -> list[str]:
+    lines = [_title(capture, shown)]
     if shown:
         lost = sum(bool(seen.lost) for seen in shown)
-        lines.append(f"  {' | '.join(columns)}: {len(shown)} arrows from {shown[0].t / SECONDS:.6f} s to {shown[-1].t / SECONDS:.6f} s, {lost} lost")
+        who = bounded(" | ".join(columns), 120)
+        lines.append(f"  {who}: {len(shown)} arrows from {shown[0].t / SECONDS:.6f} s to {shown[-1].t / SECONDS:.6f} s, {lost} lost")
     if more:
         lines.append(f"  {more}")
     return lines

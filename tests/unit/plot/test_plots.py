@@ -11,6 +11,7 @@ from mirage_lab.plot import Hosts, ladder, throughput, time_sequence
 from mirage_lab.plot.flows import flows, pick
 from mirage_lab.plot.frames import read
 from mirage_lab.plot.scale import round_step, spoken
+from mirage_lab.plot.segments import segments
 from mirage_lab.signatures import Console
 from mirage_lab.skeleton import static_website
 from mirage_lab.tracing.capture import Capture
@@ -53,7 +54,7 @@ def test_the_ladder_has_an_arrow_for_each_frame_and_a_line_for_each_host(lab: La
 def test_the_time_sequence_draws_every_segment_ack_and_window(lab: Lab) -> None:
     trace = lab.traces[0]
     ax = trace.time_sequence(flow="10.0.0.2:80")
-    flow = pick(flows(read(trace.capture)), "10.0.0.2:80")
+    flow = pick(flows(segments(trace.capture)), "10.0.0.2:80")
     data = [sent for sent in flow.sent if sent.length]
     bars = [segment for gid in ("data", "sent again") for found in drawn(ax, gid) if hasattr(found, "get_segments") for segment in found.get_segments()]
     assert sorted((x1, y1, y2) for (x1, y1), (_, y2) in bars) == sorted((sent.t / 1e9, sent.seq, sent.end) for sent in data)

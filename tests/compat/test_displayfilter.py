@@ -84,6 +84,7 @@ FRAMES = (
     GET[:16] + b"\0\x10" + GET[18:],
     GET[:16] + b"\xff\xff" + GET[18:],
     ethernet.encode(ethernet.Frame(B, A, 0x88B5, b"of nobody")),
+    ip(6, segment(tcp.SYN, bytes.fromhex("020505b400 03040300 010101"))),  # options of a wrong length
 )
 
 FILTERS = """
@@ -170,6 +171,8 @@ tcp.port not in {80, 81}
 not tcp.port == 80
 tcp.port eq 80 and tcp.port gt 49152
 tcp.srcport > tcp.dstport
+tcp.port != tcp.dstport
+tcp.srcport != tcp.dstport
 tcp.dstport === 80
 tcp.stream == 0
 tcp.stream in {1, 2..4}

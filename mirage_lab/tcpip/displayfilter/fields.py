@@ -179,24 +179,24 @@ def _ip_len(seen: Seen) -> list[int]:
 
 def _arp_mac(target: bool) -> Reader:
     def read(seen: Seen) -> list[bytes]:
-        return [seen.frame[begin : begin + 6] for begin in _arp_at(seen, 0, 1, 4, 6, target)]
+        return [seen.frame[begin : begin + 6] for begin in _arp_at(seen, 0, (1, 6), 4, 6, target)]
 
     return read
 
 
 def _arp_ipv4(target: bool) -> Reader:
     def read(seen: Seen) -> list[int]:
-        return [int.from_bytes(seen.frame[begin : begin + 4], "big") for begin in _arp_at(seen, 2, 0x0800, 5, 4, target)]
+        return [int.from_bytes(seen.frame[begin : begin + 4], "big") for begin in _arp_at(seen, 2, (0x0800,), 5, 4, target)]
 
     return read
 
 
-def _arp_at(seen: Seen, kind_at: int, kind: int, size_at: int, size: int, target: bool) -> list[int]:
-    """Find an address of this kind and size; RFC 826 lets both kinds of address have any size."""
+def _arp_at(seen: Seen, kind_at: int, kinds: tuple[int, ...], size_at: int, size: int, target: bool) -> list[int]:
+    """Find an address of these kinds (Ethernet and IEEE 802, IPv4) and this size; RFC 826 lets both kinds of address have any size."""
     frame = seen.frame
     found = []
     for at, shown, _, _ in seen.places[ARP]:
-        if shown >= 8 and frame[at + kind_at] << 8 | frame[at + kind_at + 1] == kind and frame[at + size_at] == size:
+        if shown >= 8 and frame[at + kind_at] << 8 | frame[at + kind_at + 1] in kinds and frame[at + size_at] == size:
             mac, address = frame[at + 4], frame[at + 5]
             if shown >= 8 + 2 * (mac + address):
                 found.append(at + 8 + (mac if size_at == 5 else 0) + (mac + address if target else 0))

@@ -126,6 +126,9 @@ def test_a_filter_lets_the_frames_through_that_it_names(text: str, names: str) -
         ("ip.src == ip.dst", "error"),  # any of the one equals any of the other: what an error quotes counts
         ("tcp.srcport > tcp.dstport", "syn get error cut"),
         ("tcp.port === tcp.dstport", ""),
+        ("tcp.port != tcp.dstport", ""),
+        ("tcp.srcport != tcp.dstport", "syn get error cut"),
+        ("tcp.flags & 0xf00", ""),
         ("udp.payload > tcp.payload", ""),
         ("eth.src[0:3] == eth.dst[0:3]", "syn get udp ping error cut"),
     ],
@@ -301,6 +304,16 @@ def test_a_fragment_is_looked_at_alone() -> None:
     first, later = ip(17, bytes.fromhex("270f14eb 0100 0000") + bytes(16), 0x2000), ip(17, bytes(24), 3)
     assert compile_filter("ip.flags.mf == 1 and udp.port == 5355").matches(1, 0, first)
     assert compile_filter("ip.frag_offset == 3 and not udp").matches(1, 0, later)
+
+
+def test_an_option_that_lies_about_its_length_has_no_value() -> None:
+    def syn(options: str) -> bytes:
+        return ip(6, tcp.encode(tcp.Segment(1, 2, 3, 0, tcp.SYN, 4, bytes.fromhex(options), b""), pseudo_v4(SRC, DST, 6, 0)))
+
+    found = compile_filter("tcp.options.mss_val == 1460")
+    assert found.matches(1, 0, syn("020405b4")) and found.matches(2, 0, syn("01010402 020405b4"))
+    for n, options in enumerate(("020505b4 00010101", "02020405b4 010101", "020005b4", "02ff05b4", "00020405 b4000000", "01010102"), 3):
+        assert not found.matches(n, 0, syn(options)), options
 
 
 def test_a_quoted_datagram_counts_but_has_no_length_of_its_own() -> None:

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
+    from mirage_lab.lab.lab import Lab
+    from mirage_lab.plot.diff import Diff
     from mirage_lab.plot.flows import Flow
     from mirage_lab.plot.follow import Stream
     from mirage_lab.plot.hosts import Hosts
     from mirage_lab.tracing.capture import Capture
+    from mirage_lab.tracing.recorder import Event
 
-__all__ = ["Pictures", "need_pandas"]
+__all__ = ["FromInside", "Pictures", "need_pandas"]
 
 
 def need_pandas(what: str) -> Any:
@@ -93,6 +96,12 @@ class Pictures:
 
         return window_scaling(self.capture, flow, hosts=self.hosts, **options)
 
+    def scoreboard(self, flow: Flow | str | int | None = None, **options: Any) -> Axes:
+        """Draw what SACK blocks say of the bytes under way: what has arrived above a hole, and what was sent again."""
+        from mirage_lab.plot import scoreboard
+
+        return scoreboard(self.capture, flow, hosts=self.hosts, **options)
+
     def segment_size(self, flow: Flow | str | int | None = None, **options: Any) -> Axes:
         """Draw the bytes of data in each segment over time, and their average."""
         from mirage_lab.plot import segment_size
@@ -122,3 +131,58 @@ class Pictures:
         from mirage_lab.plot import follow
 
         return follow(self.capture, n, self.hosts)
+
+    def delay(self, other: Pictures, **options: Any) -> Axes:
+        """Draw how long each frame took from here to another capture of the same world, as lab.capture(vm): one-way delay in ms."""
+        from mirage_lab.plot.queue import delay
+
+        return delay(self.capture, other.capture, hosts=self.hosts, **options)
+
+    def diff(self, other: Pictures) -> Diff:
+        """Compare with the trace of another run: the first frame that differs, and both time-sequences in one picture."""
+        from mirage_lab.plot.diff import diff
+
+        return diff(self.capture, other.capture, (self.capture.name, other.capture.name))
+
+
+class FromInside:
+    """What a trace of the lab can draw beside: the variables of the stacks, from the events of the world.
+
+    `end` is the sending end of a connection ("10.0.0.2:80"); without it, the connection with most events is drawn.  What
+    costs something is recorded only when enabled, before the connection begins: lab.machine.world.recorder.enable("tcp.cwnd").
+    """
+
+    _lab: Lab
+
+    def _events(self, pattern: str) -> list[Event]:
+        return self._lab.machine.world.recorder.events(pattern)
+
+    def congestion(self, end: str | None = None, **options: Any) -> Axes:
+        """Draw cwnd, ssthresh and the bytes in flight of a connection over bands of its phases.  Needs the events tcp.cwnd."""
+        from mirage_lab.plot.inside import congestion
+
+        return congestion(self._events("tcp.*"), end, **options)
+
+    def timeouts(self, end: str | None = None, **options: Any) -> Axes:
+        """Draw the RTO of a connection against its round trips.  Needs the events tcp.cwnd."""
+        from mirage_lab.plot.inside import timeouts
+
+        return timeouts(self._events("tcp.*"), end, **options)
+
+    def limits(self, end: str | None = None, **options: Any) -> Axes:
+        """Draw what held a sender back: the application, the window, congestion.  Needs the events tcp.cwnd."""
+        from mirage_lab.plot.inside import limits
+
+        return limits(self._events("tcp.*"), end, **options)
+
+    def buffers(self, end: str | None = None, **options: Any) -> Axes:
+        """Draw the bytes a connection holds to be sent, to be read and out of order.  Needs the events tcp.buffers."""
+        from mirage_lab.plot.inside import buffers
+
+        return buffers(self._events("tcp.*"), end, **options)
+
+    def queue(self, lan: str | None = None, **options: Any) -> Axes:
+        """Draw how long the queues of a lan were, and what was lost and why.  Queues need the events lan.queue."""
+        from mirage_lab.plot.queue import queue
+
+        return queue(self._events("lan.*"), lan, **options)

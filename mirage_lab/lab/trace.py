@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirage_lab.lab.handles import Causes
-from mirage_lab.lab.plotting import Pictures, need_pandas
+from mirage_lab.lab.plotting import FromInside, Pictures, need_pandas
 from mirage_lab.lab.said import LabError, Said
 from mirage_lab.tcpip.displayfilter import DisplayFilter, compile_filter
 from mirage_lab.tcpip.dissect import Packet, dissect
@@ -106,7 +106,7 @@ class Table(Pictures):
         return packets_html(self.capture, self.hosts)
 
 
-class Trace(Table):
+class Trace(Table, FromInside):
     """The frames captured on a lan, or at a domain."""
 
     def __init__(self, lab: Lab, name: str) -> None:

@@ -24,7 +24,7 @@ from heapq import merge
 
 from mirage_lab.plot.segments import ACK, FIN, RST, SYN, Segment
 
-__all__ = ["Acked", "Flow", "Outstanding", "Sent", "flows", "outstanding", "pick", "round_trips"]
+__all__ = ["Acked", "Flow", "Outstanding", "Sent", "both", "flows", "outstanding", "pick", "round_trips"]
 
 _WRAP = 1 << 32
 _HALF = 1 << 31
@@ -226,7 +226,7 @@ def pick(found: list[Flow], wanted: Flow | str | int | None) -> Flow:
     raise ValueError(f"no flow {wanted!r} in this capture; it has\n{told}")
 
 
-def _both(flow: Flow) -> Iterator[Sent | Acked]:
+def both(flow: Flow) -> Iterator[Sent | Acked]:
     """What was sent and what was acknowledged, in the order of the frames; acknowledgments that never arrived left out."""
     return merge(flow.sent, (acked for acked in flow.acked if not acked.lost), key=lambda one: one.n)
 
@@ -240,7 +240,7 @@ def round_trips(flow: Flow) -> list[tuple[int, int, int]]:
     found: list[tuple[int, int, int]] = []
     waiting: deque[tuple[int, int, bool]] = deque()
     top = 0
-    for one in _both(flow):
+    for one in both(flow):
         if isinstance(one, Sent):
             if one.end > top:
                 waiting.append((one.end, one.t, one.seq < top))
@@ -281,7 +281,7 @@ def outstanding(flow: Flow) -> list[Outstanding]:
     found: list[Outstanding] = []
     top = ack = 0
     window: int | None = None
-    for one in _both(flow):
+    for one in both(flow):
         before = (top, ack, window)
         if isinstance(one, Sent):
             top = max(top, one.end)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mirage_lab.tracing.capture import Capture
 
-__all__ = ["averages", "outstanding", "round_trip", "segment_size", "window_scaling"]
+__all__ = ["Wanted", "averages", "chosen", "outstanding", "round_trip", "segment_size", "window_scaling"]
 
 Wanted = Flow | str | int | None
 GREEN, INK, BLUE, ORANGE = "#009e73", "#1b1b1b", "#0072b2", "#e69f00"
@@ -48,7 +48,7 @@ def outstanding(capture: Capture, flow: Wanted = None, ax: Axes | None = None, *
     A window far above the bytes in flight is told in words.  Raises ValueError when there is no such flow.
     """
     hosts = hosts or Hosts()
-    shown, title, colour = _chosen(capture, flow, hosts)
+    shown, title, colour = chosen(capture, flow, hosts)
     ax = drawing(ax, 10, 4)
     found = levels(shown)
     if not found:
@@ -75,7 +75,7 @@ def outstanding(capture: Capture, flow: Wanted = None, ax: Axes | None = None, *
 def window_scaling(capture: Capture, flow: Wanted = None, ax: Axes | None = None, *, hosts: Hosts | None = None) -> Axes:
     """Draw the receiver's window, scaled, and the bytes in flight of a flow (bytes) against time (s); return the Axes."""
     hosts = hosts or Hosts()
-    shown, title, colour = _chosen(capture, flow, hosts)
+    shown, title, colour = chosen(capture, flow, hosts)
     ax = drawing(ax, 10, 3.8)
     found = levels(shown)
     if not found:
@@ -102,7 +102,7 @@ def _window(ax: Axes, found: list[Outstanding], colour: str) -> None:
 def segment_size(capture: Capture, flow: Wanted = None, ax: Axes | None = None, *, hosts: Hosts | None = None) -> Axes:
     """Draw the data in each segment of a flow and the average so far (bytes) against time (s); return the Axes."""
     hosts = hosts or Hosts()
-    shown, title, colour = _chosen(capture, flow, hosts)
+    shown, title, colour = chosen(capture, flow, hosts)
     ax = drawing(ax, 9.5, 3.6)
     sent = [one for one in shown.sent if one.length]
     if not sent:
@@ -135,7 +135,7 @@ def round_trip(
     if by not in ("time", "sequence"):
         raise ValueError(f'by={by!r}: round trips are drawn by="time" or by="sequence"')
     hosts = hosts or Hosts()
-    shown, title, colour = _chosen(capture, flow, hosts)
+    shown, title, colour = chosen(capture, flow, hosts)
     ax = drawing(ax, 9.5, 3.6)
     axis = clock(capture) if by == "time" else "sequence number (bytes from the SYN)"
     found = round_trips(shown)
@@ -167,10 +167,10 @@ def flows_of(capture: Capture) -> list[Flow]:
     return flows(segments(capture))
 
 
-def _chosen(capture: Capture, flow: Wanted, hosts: Hosts) -> tuple[Flow, str, str]:
-    """The flow meant, what to call it, and its sender's colour; its hosts are met, the opener first."""
-    chosen = flow if isinstance(flow, Flow) else pick(flows_of(capture), flow)
-    for end in (chosen.dst, chosen.src) if chosen.number % 2 else (chosen.src, chosen.dst):
+def chosen(capture: Capture, flow: Wanted, hosts: Hosts) -> tuple[Flow, str, str]:
+    """Return the flow meant, what to call it, and its sender's colour; its hosts are met, the opener first."""
+    found = flow if isinstance(flow, Flow) else pick(flows_of(capture), flow)
+    for end in (found.dst, found.src) if found.number % 2 else (found.src, found.dst):
         hosts.meet(hosts.name(host_of(end)))
-    sender, receiver = (hosts.name(host_of(end)) for end in (chosen.src, chosen.dst))
-    return chosen, f"{sender} -> {receiver}   ({chosen.name})", hosts.colour(sender)
+    sender, receiver = (hosts.name(host_of(end)) for end in (found.src, found.dst))
+    return found, f"{sender} -> {receiver}   ({found.name})", hosts.colour(sender)

@@ -22,7 +22,7 @@ LIMIT = 200_000
 """How many events a recorder keeps unless told otherwise."""
 
 
-QUIET = frozenset({"gnttab.grant", "gnttab.end", "tcp.cwnd", "xenstore.transaction", "xenstore.watch"})
+QUIET = frozenset({"gnttab.grant", "gnttab.end", "lan.queue", "tcp.buffers", "tcp.cwnd", "xenstore.transaction", "xenstore.watch"})
 """Kinds recorded only when enabled: one vif grants 514 pages, one connection moves its window at each acknowledgment."""
 
 

@@ -95,6 +95,7 @@ class Segment:
         self._lost: dict[str, int] = {}
         self._rng = world.rng(f"lan:{name}")
         self._k_drop = world.recorder.kind("lan.drop")
+        self._k_queue = world.recorder.kind("lan.queue")
         self.set(**faults)
 
     def __repr__(self) -> str:
@@ -217,6 +218,9 @@ class Segment:
                 self._drop(numbers, "queue full", len(frame), port)
                 return
             port.busy_until = start = begin + cost
+            if self._k_queue.on:
+                said = {"port": port.name, "bytes": (start - now) * self.rate // 8_000_000_000, "rate": self.rate}
+                self._k_queue.emit(now, self.name, self.world.cause, said)
         if self.loss and rng.random() < self.loss:
             self._drop(numbers, "loss", len(frame), port)
             return

@@ -66,6 +66,8 @@ class TcpFlow:
     def after(self, happened: int) -> None:
         """Send what may go out, wake who waits, set the timer."""
         pcb, tcp = self.pcb, self._tcp
+        if tcp.k_buffers.on:
+            tcp.say_buffers(self)
         now = tcp.queue.world.now
         if pcb.remarks:
             tcp.remark(self)

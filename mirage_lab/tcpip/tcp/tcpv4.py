@@ -68,6 +68,7 @@ class TcpV4:
         self._kinds = {name: queue.kind(name) for name in ("tcp.state", "tcp.retransmit", "tcp.rto", "tcp.cwnd")}
         self._k_established = queue.kind("tcp.established")
         self._k_listen = queue.kind("tcp.listen")
+        self.k_buffers = queue.kind("tcp.buffers")
         ipv4.register(PROTO, self.input)
 
     @property
@@ -174,6 +175,14 @@ class TcpV4:
             if kind.on:
                 kind.emit(world.now, self.queue.name, world.cause, {"local": "{}:{}".format(*flow.src), "remote": "{}:{}".format(*flow.dst), **fields})
         pcb.remarks.clear()
+
+    def say_buffers(self, flow: TcpFlow) -> None:
+        """Tell how much a connection holds; called only while somebody records it."""
+        unread, early, queued = flow.pcb.buffered
+        world = self.queue.world
+        ends = {"local": "{}:{}".format(*flow.src), "remote": "{}:{}".format(*flow.dst)}
+        held = {"queued": queued, "unread": unread, "early": early, "limit": flow.pcb.profile.buffer}
+        self.k_buffers.emit(world.now, self.queue.name, world.cause, {**ends, **held})
 
     def opened(self, flow: TcpFlow) -> None:
         """A connection is established; a passive one gets its service."""

@@ -27,6 +27,7 @@ from mirage_lab.plot import (
 from mirage_lab.plot.flows import flows, pick, round_trips
 from mirage_lab.plot.flows import outstanding as levels
 from mirage_lab.plot.follow import LIMIT
+from mirage_lab.plot.scoreboard import boards, scoreboard
 from mirage_lab.plot.segments import ACK, FIN, PSH, RST, SYN, heads, segments
 from mirage_lab.plot.throughput import segment_rates
 from mirage_lab.plot.windows import averages
@@ -333,3 +334,16 @@ def test_datagrams_are_followed_too() -> None:
     arp = capture.frame(0, bytes(60))
     with pytest.raises(ValueError, match="neither TCP nor UDP"):
         follow(capture, arp)
+
+
+def test_the_scoreboard_shows_what_arrived_above_a_hole() -> None:
+    flow = flows(segments(lossy().capture))[0]
+    found = boards(flow)
+    assert [(board.t // MS, board.una, board.blocks) for board in found if board.blocks] == [
+        (42, 101, ((201, 301),)), (43, 101, ((201, 401),)), (44, 101, ((201, 501),)),
+    ]
+    ax = scoreboard(lossy().capture, 0)
+    [collection] = ax.findobj(lambda artist: artist.get_gid() == "SACKed")
+    corners = [path.vertices[:4].tolist() for path in collection.get_paths()]
+    assert corners[0] == [[0.042, 100], [0.043, 100], [0.043, 200], [0.042, 200]] and corners[-1][2] == [0.05 if len(found) < 14 else 0.06, 400]
+    assert marks(ax, "sent again") == [(0.05, 0)]

@@ -83,13 +83,19 @@ def setup(directory: str | None) -> None:
     STAMP.write_text(fingerprint())
 
 
+def server_words() -> list[str]:
+    """Return how JupyterLab is started: for this computer only, and without asking the internet for news or newer versions."""
+    words = ["-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        words.append("--allow-root")  # a container, where root is the only user
+    return words
+
+
 def lab(options: argparse.Namespace) -> int:
     """Open JupyterLab at the tour."""
     setup(options.source)
     tour = HERE / "notebooks" / "00-tour.ipynb"
-    words = ["-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *(["--no-browser"] if options.no_open else [])]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        words.append("--allow-root")  # a container, where root is the only user
+    words = [*server_words(), *(["--no-browser"] if options.no_open else [])]
     if options.dry_run:
         return run(python(), "-m", "jupyterlab", "--version")
     return run(python(), *words, str(tour) if tour.exists() else str(HERE))
@@ -105,6 +111,7 @@ def test(options: argparse.Namespace) -> int:
         ("unit without Linux", ["-q", "-p", "tests.hidden", "tests/unit"]),
         ("compat", ["-q", "tests/compat"]),
         ("notebooks", ["-q", "--nbval", "notebooks"]),
+        ("browser", ["-q", "tests/browser"]),
     ]
     for name, words in steps:
         began = time.monotonic()

@@ -38,7 +38,7 @@ export function bootMemory(host) {
     "div",
     { class: "ml-boot-memory" },
     el("div", { class: "ml-bar" }, labelled("colour by", by), legend),
-    el("div", { class: "ml-two" }, el("div", { class: "ml-across" }, drawing), el("div", {}, list, note, detail)),
+    el("div", { class: "ml-two" }, el("div", { class: "ml-across", tabindex: "0", role: "region", "aria-label": "memory map" }, drawing), el("div", {}, list, note, detail)),
   );
   roving(list, ".ml-boot-runbutton");
 
@@ -164,7 +164,7 @@ export function bootChannels(host) {
     el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head)))),
     body,
   );
-  const root = el("div", { class: "ml-boot-channel" }, note, el("div", { class: "ml-two" }, el("div", { class: "ml-across" }, drawing), el("div", { class: "ml-across" }, table)));
+  const root = el("div", { class: "ml-boot-channel" }, note, el("div", { class: "ml-two" }, el("div", { class: "ml-across", tabindex: "0", role: "region", "aria-label": "event channels" }, drawing), el("div", { class: "ml-across", tabindex: "0", role: "region", "aria-label": "ports" }, table)));
   const bits = (pending, masked) => [pending ? "pending" : "", masked ? "masked" : ""].filter(Boolean).join(", ") || "quiet";
 
   return {
@@ -221,7 +221,7 @@ export function bootBytes(host) {
   const rows = el("div", { class: "ml-boot-hex", role: "grid", "aria-label": "bytes" });
   const fields = el("div", { class: "ml-boot-fields", role: "group", "aria-label": "fields" });
   const told = el("p", { class: "ml-boot-told" });
-  const root = el("div", { class: "ml-boot-bytes" }, where, told, el("div", { class: "ml-two" }, el("div", { class: "ml-across" }, rows), el("div", { class: "ml-scroll" }, fields)));
+  const root = el("div", { class: "ml-boot-bytes" }, where, told, el("div", { class: "ml-two" }, el("div", { class: "ml-across", tabindex: "0", role: "region", "aria-label": "bytes of the page" }, rows), el("div", { class: "ml-scroll" }, fields)));
   let data = null;
   let chosen = null;
   let last = new Map();

@@ -24,7 +24,7 @@ export function bootTimeline(host) {
   const veil = svg("rect", { class: "ml-boot-veil" });
   const drawing = svg("svg", { class: "ml-boot-drawing", role: "img" }, title, desc, axis, veil, lanes, links, now, nowWords, cursor, ring);
   const slider = el("div", { class: "ml-boot-slider", role: "slider", tabindex: "0", "aria-label": "chosen event of the timeline", "aria-orientation": "horizontal" }, drawing);
-  const overview = svg("svg", { class: "ml-boot-overview", role: "img", height: 22 });
+  const overview = svg("svg", { class: "ml-boot-overview", role: "img", height: 22 }, svg("title", {}, "events over the whole history"));
   const note = el("p", { class: "ml-hint ml-boot-note" });
   const axisKind = el("select", { on: { change: (event) => host.look({ "boot.axis": event.target.value, "boot.from": null, "boot.to": null }) } });
   axisKind.append(el("option", { value: "time" }, "virtual time"), el("option", { value: "order" }, "order of events"));
@@ -263,10 +263,10 @@ export function bootTimeline(host) {
     const most = Math.max(1, ...bars);
     setAttrs(overview, { width, viewBox: `0 0 ${width} 22`, "aria-label": `all events up to now, ${showTime(data.high)}; the frame is what is shown above` });
     const d = bars.map((count, index) => (count ? `M${(BOOT_LEFT + ((index + 0.5) / bars.length) * room).toFixed(1)} 20V${(20 - 2 - (14 * Math.log(1 + count)) / Math.log(1 + most)).toFixed(1)}` : "")).join("");
-    if (!overview.firstChild) overview.append(svg("text", { x: 4, y: 15, class: "ml-boot-rowname" }, "everything"), svg("path", { class: "ml-boot-bars", fill: "none" }), svg("rect", { class: "ml-boot-frame", y: 1, height: 20, fill: "none" }));
-    setAttrs(overview.children[1], { d, "stroke-width": Math.max(1, room / bars.length - 2) });
+    if (overview.children.length < 2) overview.append(svg("text", { x: 4, y: 15, class: "ml-boot-rowname" }, "everything"), svg("path", { class: "ml-boot-bars", fill: "none" }), svg("rect", { class: "ml-boot-frame", y: 1, height: 20, fill: "none" }));
+    setAttrs(overview.children[2], { d, "stroke-width": Math.max(1, room / bars.length - 2) });
     const [from, to] = [data.start, data.stop].map((t) => BOOT_LEFT + Math.min(1, t / data.high) * room);
-    setAttrs(overview.children[2], { x: from, width: Math.max(2, to - from) });
+    setAttrs(overview.children[3], { x: from, width: Math.max(2, to - from) });
   }
 
   return {

@@ -83,7 +83,7 @@ function dashboardTable(words, columns) {
     body,
   );
   return {
-    root: el("section", { class: "ml-dash-section" }, el("div", { class: "ml-across" }, table), none),
+    root: el("section", { class: "ml-dash-section" }, el("div", { class: "ml-across", tabindex: "0", role: "region", "aria-label": words }, table), none),
     fill(rows, key, buttons, cells) {
       none.hidden = rows.length > 0;
       eachRow(

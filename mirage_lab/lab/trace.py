@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from mirage_lab.lab.lab import Lab
+    from mirage_lab.lab.piping import Pipe
     from mirage_lab.plot.hosts import Hosts
 
 __all__ = ["CaptureFile", "Filtered", "Table", "Trace", "read_capture"]
@@ -87,6 +89,21 @@ class Table(Pictures):
             )
         return pandas.DataFrame(rows)
 
+    @property
+    def turn(self) -> AbstractContextManager[object]:
+        """What another thread holds while it looks at the frames."""
+        return nullcontext()
+
+    def pipe(self, *words: str) -> Pipe:
+        """Feed the frames, and those to come, to a running Wireshark (or tshark), or to the program and arguments named.
+
+        It gets pcapng on its standard input; no shell is involved.  `close` ends it, and so does leaving a `with`.  Raises
+        LabError when the program is not installed.
+        """
+        from mirage_lab.lab.piping import Pipe
+
+        return Pipe(self, words, self.turn)
+
     def filter(self, text: str) -> Filtered:
         """Return the frames that a display filter lets through, as in Wireshark; they keep their numbers.
 
@@ -125,6 +142,11 @@ class Trace(Table, FromInside):
     def epoch_ns(self) -> int:
         """Unix time (ns) of the world's start."""
         return self._lab.machine.world.epoch_ns
+
+    @property
+    def turn(self) -> AbstractContextManager[object]:
+        """The lab's lock."""
+        return self._lab.lock
 
     @property
     def hosts(self) -> Hosts:
@@ -191,6 +213,11 @@ class Filtered(Table):
     def epoch_ns(self) -> int:
         """Unix time (ns) of t = 0."""
         return self._trace.epoch_ns
+
+    @property
+    def turn(self) -> AbstractContextManager[object]:
+        """The lock of the whole trace."""
+        return self._trace.turn
 
     @property
     def hosts(self) -> Hosts:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from mirage_lab.plot.axes import SECONDS, clock, counted, drawing, label, nothing, told
+from mirage_lab.plot.axes import SECONDS, above, clock, counted, drawing, label, nothing, told
 from mirage_lab.plot.flows import Flow, Sent, both
 from mirage_lab.plot.hosts import Hosts
 from mirage_lab.plot.windows import Wanted, chosen
@@ -100,7 +100,7 @@ def scoreboard(capture: Capture, flow: Wanted = None, ax: Axes | None = None, *,
             again.append((one.t / SECONDS, max(0, one.seq - una)))
     if again:
         ax.plot(
-            [t for t, _ in again], [height for _, height in again], linestyle="none", marker="$R$", markersize=7, color="#1b1b1b",
+            [t for t, _ in again], [height for _, height in again], linestyle="none", marker="$R$", markersize=7, color="#1b1b1b", transform=above(ax, 6),
             label="sent again", gid="sent again",
         )
     ax.set_ylim(bottom=0)

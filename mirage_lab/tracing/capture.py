@@ -152,9 +152,9 @@ class Capture:
         index = n - 1 - self.dropped
         return self._at(index) if 0 <= index < len(self._data) else None
 
-    def since(self, n: int) -> list[Frame]:
-        """Return the kept frames with numbers above `n`: what is new for one who has seen `n`."""
-        return [self._at(index) for index in range(max(0, n - self.dropped), len(self._data))]
+    def since(self, n: int, limit: int | None = None) -> list[Frame]:
+        """Return the kept frames with numbers above `n`, at most the first `limit`: what is new for one who has seen `n`."""
+        return [self._at(index) for index in range(max(0, n - self.dropped), len(self._data))[:limit]]
 
     def after(self, n: int) -> int:
         """Count the kept frames with numbers above `n`."""

@@ -58,9 +58,9 @@ class Selection(Capture):
         index = bisect_left(self._numbers, n)
         return self._at(index) if index < len(self._numbers) and self._numbers[index] == n else None
 
-    def since(self, n: int) -> list[Frame]:
-        """Return the selected frames with numbers above `n`."""
-        return [self._at(index) for index in range(bisect_right(self._numbers, n), len(self._numbers))]
+    def since(self, n: int, limit: int | None = None) -> list[Frame]:
+        """Return the selected frames with numbers above `n`, at most the first `limit`."""
+        return [self._at(index) for index in range(bisect_right(self._numbers, n), len(self._numbers))[:limit]]
 
     def after(self, n: int) -> int:
         """Count the selected frames with numbers above `n`."""

@@ -128,3 +128,14 @@ def test_marks_agree_with_tsharks_analysis(require: Callable[[str], str], ours: 
     ):
         numbers = run(require("tshark"), "-n", "-r", ours, "-Y", wanted, "-T", "fields", "-e", "frame.number").split()
         assert mine and sorted(mine) == [int(number) for number in numbers], wanted
+
+
+def test_a_live_tshark_reads_what_is_piped_to_it(require: Callable[[str], str]) -> None:
+    require("tshark")
+    with Lab.demo("web", seed=1) as lab:
+        trace = lab.traces[0]
+        with trace.pipe("tshark", "-n", "-l", "-r", "-", "-T", "fields", "-e", "frame.number", "-e", "frame.len") as pipe:
+            for _ in range(3):
+                lab.fetch("10.0.0.2", within=seconds(9))
+        told = [tuple(map(int, line.split("\t"))) for line in pipe.text.splitlines() if line[:1].isdigit()]
+        assert told == [(frame.n, len(frame.data)) for frame in trace] and len(told) > 20

@@ -33,6 +33,8 @@ LOCK = HERE / "requirements.lock"
 STAMP = VENV / "mirage-lab.stamp"
 NEEDED = (3, 11)
 FREE_MIB = 1_500
+QUIET = '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}'
+"""Settings of JupyterLab in .venv: nobody is asked about news, and nothing is asked of the internet."""
 
 
 def python() -> str:
@@ -80,6 +82,9 @@ def setup(directory: str | None) -> None:
     print("bootstrap: installing the locked packages (about a minute)", flush=True)
     must(*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK), why="installing the locked packages")
     must(*pip, "--no-build-isolation", "--no-deps", "--editable", str(HERE), why="installing mirage_lab")
+    quiet = VENV / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+    quiet.parent.mkdir(parents=True, exist_ok=True)
+    quiet.write_text(QUIET)
     STAMP.write_text(fingerprint())
 
 

@@ -19,6 +19,7 @@ from mirage_lab.testing.pair import Pair
 from mirage_lab.testing.small import check_clock, check_device, check_entropy, check_io_page, check_random, check_time
 from mirage_lab.testing.stacks import check_stackv4, check_tcpv4, check_udpv4
 from mirage_lab.testing.storage import check_block, check_fs, check_kv_ro
+from mirage_lab.testing.stores import check_irmin
 from mirage_lab.testing.story import Broken, Story
 from mirage_lab.testing.suite import suite
 
@@ -41,6 +42,7 @@ __all__ = [
     "check_icmpv4",
     "check_io_page",
     "check_ipv4",
+    "check_irmin",
     "check_kv_ro",
     "check_network",
     "check_random",

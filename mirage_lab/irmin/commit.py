@@ -34,20 +34,25 @@ class History(Protocol):
 class Commit:
     """One moment of a store."""
 
-    __slots__ = ("_generation", "_info", "_name", "_parents", "_root", "saved")
+    __slots__ = ("__weakref__", "_generation", "_info", "_name", "_parents", "_root", "home")
 
     def __init__(self, root: Node | None, parents: tuple[Commit, ...], info: Info | None, name: bytes | None = None, reader: History | None = None) -> None:
         self._root: Any = root if root is not None else reader
         self._parents = parents
         self._info = info
         self._name = name
-        self.saved = reader is not None
+        self.home: object = reader
         self._generation = -1 if reader is not None else 1 + max((parent.generation for parent in parents), default=-1)
 
     def _load(self) -> None:
         if self._info is None:
             assert self._name is not None
             self._root, self._parents, self._info = self._root.parts(self._name)
+
+    def stored(self, reader: History) -> None:
+        """Keep only the name: the commit is stored now, and read again when it is looked at."""
+        _ = self.name
+        self._root, self._parents, self._info, self.home = reader, (), None, reader
 
     @property
     def root(self) -> Node:

@@ -37,12 +37,12 @@ class Reader(Protocol):
 class Blob:
     """Bytes at a path."""
 
-    __slots__ = ("_data", "_name", "saved")
+    __slots__ = ("_data", "_name", "home")
 
     def __init__(self, data: bytes | None, name: bytes | None = None, reader: Reader | None = None) -> None:
         self._data: bytes | Reader | None = data if data is not None else reader
         self._name = name
-        self.saved = reader is not None
+        self.home: object = reader
 
     @property
     def data(self) -> bytes:
@@ -68,12 +68,12 @@ class Blob:
 class Node:
     """A directory."""
 
-    __slots__ = ("_children", "_name", "saved")
+    __slots__ = ("_children", "_name", "home")
 
     def __init__(self, children: dict[str, Entry] | Wide[Entry] | None, name: bytes | None = None, reader: Reader | None = None) -> None:
         self._children: Any = children if children is not None else reader
         self._name = name
-        self.saved = reader is not None
+        self.home: object = reader
 
     @property
     def children(self) -> dict[str, Entry] | Wide[Entry]:

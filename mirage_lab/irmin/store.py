@@ -43,8 +43,14 @@ class Backend:
         """Return a stored commit, or None."""
         return None
 
+    grouped = False
+    """True when moves wait for `settle`."""
+
+    def settle(self) -> None:
+        """Make the moves since the last `settle` durable together.  Raises StoreError, and then none of them is."""
+
     def flush(self) -> None:
-        """Write whatever waits."""
+        """Write whatever waits, where others can read it."""
 
     def close(self) -> None:
         """Write whatever waits, and let go."""
@@ -75,6 +81,7 @@ class Repo:
         self.closed = False
         self._clock = clock
         self._made = 0
+        self._moved: list[tuple[str, Commit | None]] = []
 
     def branch(self, name: str = "main") -> Store:
         """Return the handle of a branch, which begins with its first commit."""
@@ -115,13 +122,33 @@ class Repo:
         if self.eager and after is not None:
             _ = after.name
         self.backend.move(branch, before, after)
-        if after is None:
-            self.heads.pop(branch, None)
-        else:
-            self.heads[branch] = after
+        if self.backend.grouped:
+            self._moved.append((branch, before))
+        self._put(branch, after)
         if self.watches.any:
             self.watches.tell(branch, before, after)
         return True
+
+    def _put(self, branch: str, commit: Commit | None) -> None:
+        if commit is None:
+            self.heads.pop(branch, None)
+        else:
+            self.heads[branch] = commit
+
+    def settle(self) -> None:
+        """Make the moves since the last time durable together; raises StoreError, and then the branches are as before them."""
+        moved, self._moved = self._moved, []
+        try:
+            self.backend.settle()
+        except StoreError:
+            for branch, before in reversed(moved):
+                self._put(branch, before)
+            raise
+
+    def flush(self) -> None:
+        """Write whatever waits, where others (git) can read it."""
+        self.settle()
+        self.backend.flush()
 
     def close(self) -> None:
         """Write whatever waits; every operation after this raises StoreClosed."""

@@ -1,0 +1,331 @@
+"""git: a store in a bare Git repository that git itself can clone, log and check.
+
+    move ──▶ log (acknowledged here) ──▶ checkpoint: one pack of what is new ──▶ refs ──▶ log cleared
+
+What is in the log only is not yet in Git: `flush` (before a clone, at the end) makes a checkpoint.  Opening a store takes
+its lock, removes locks that a killed process left, and replays the log.  Git objects are read through dulwich.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+from types import ModuleType
+from typing import Final, Literal
+from weakref import WeakValueDictionary
+
+from dulwich.object_store import DiskObjectStore
+from dulwich.refs import Ref
+from dulwich.repo import Repo as GitRepo
+
+from mirage_lab.irmin.commit import Commit
+from mirage_lab.irmin.errors import ObjectError, StoreError
+from mirage_lab.irmin.log import Log, Recovered, synced_directory
+from mirage_lab.irmin.node import EMPTY, Blob, Entry, Node
+from mirage_lab.irmin.objects import BLOB, COMMIT, TREE, Info, decode_commit, decode_tree
+from mirage_lab.irmin.pack import join_packs, write_pack
+from mirage_lab.irmin.record import read_record, write_record
+from mirage_lab.irmin.store import Backend
+from mirage_lab.irmin.wide import Wide
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+
+__all__ = ["Git", "Objects"]
+
+HEADS: Final = b"refs/heads/"
+EVERY: Final = 2_000
+"""Commits after which a checkpoint is made."""
+PACKS: Final = 24
+"""Packs at which the small ones are joined."""
+SMALL: Final = 16 << 20
+NODES: Final = 4_096
+"""Directories kept once they were read."""
+_NUMBERS: Final = {COMMIT: 1, TREE: 2, BLOB: 3}
+
+Sync = Literal["commit", "group", "never"]
+
+
+class Objects:
+    """Reads objects of a Git repository by name; the same commit is always the same object."""
+
+    def __init__(self, store: DiskObjectStore) -> None:
+        self._store = store
+        self._commits: WeakValueDictionary[bytes, Commit] = WeakValueDictionary()
+        self._nodes: OrderedDict[bytes, dict[str, Entry] | Wide[Entry]] = OrderedDict()
+
+    def _read(self, name: bytes, kind: bytes) -> bytes:
+        try:
+            number, body = self._store.get_raw(name.hex().encode())  # type: ignore[arg-type]
+        except KeyError:
+            raise ObjectError(f"object {name.hex()} is not there") from None
+        except Exception as error:
+            raise ObjectError(f"object {name.hex()} cannot be read: {type(error).__name__}: {error}") from None
+        if number != _NUMBERS[kind]:
+            raise ObjectError(f"object {name.hex()} is no {kind.decode()}")
+        return body
+
+    def blob(self, name: bytes) -> bytes:
+        """Return the bytes of a blob."""
+        return self._read(name, BLOB)
+
+    def children(self, name: bytes) -> dict[str, Entry] | Wide[Entry]:
+        """Return the children of a tree, shallow."""
+        found = self._nodes.get(name)
+        if found is None:
+            entries: dict[str, Entry] = {
+                step: Node(None, child, self) if directory else Blob(None, child, self) for step, directory, child in decode_tree(self._read(name, TREE))
+            }
+            found = self._nodes[name] = entries if len(entries) <= 64 else Wide.of(entries.items())
+            if len(self._nodes) > NODES:
+                self._nodes.popitem(last=False)
+        return found
+
+    def parts(self, name: bytes) -> tuple[Node, tuple[Commit, ...], Info]:
+        """Return what a stored commit is made of."""
+        tree, parents, info = decode_commit(self._read(name, COMMIT))
+        return Node(None, tree, self), tuple(self.commit(parent) for parent in parents), info
+
+    def commit(self, name: bytes) -> Commit:
+        """Return a commit, shallow: it is read when it is looked at."""
+        found = self._commits.get(name)
+        if found is None:
+            found = self._commits[name] = Commit(None, (), None, name, self)
+        return found
+
+    def keep(self, commit: Commit) -> None:
+        """Take a commit that was made here and is stored now."""
+        self._commits[commit.name] = commit
+
+    def has(self, name: bytes) -> bool:
+        """True when an object is stored."""
+        return name.hex().encode() in self._store  # type: ignore[operator]
+
+
+class Git(Backend):
+    """A backend in directory `path`, made if it is not there.  Raises StoreError when someone else has it open.
+
+    `sync` says when a commit is safe from a loss of power: "commit", at once; "group", at the next `flush`, which takes many
+    together; "never", when the system writes it (it survives the end of the process all the same, as soon as it is written).
+    """
+
+    def __init__(self, path: str | Path, sync: Sync = "commit", every: int = EVERY) -> None:
+        self.path = Path(path)
+        self.sync = sync
+        self.every = every
+        self.grouped = sync == "group"
+        new = not (self.path / "objects").exists()
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._git = GitRepo.init_bare(str(self.path), default_branch=b"main") if new else GitRepo(str(self.path))
+        (self.path / "irmin").mkdir(exist_ok=True)
+        self._lock = _locked(self.path / "irmin" / "lock")
+        try:
+            self._unstick()
+            self.objects = Objects(self._git.object_store)
+            self._heads = self._stored_heads()
+            self._numbers: dict[Commit, int] = {}
+            self._waiting: list[bytes] = []
+            self._due = every
+            self.trouble: StoreError | None = None
+            self._log = Log(self.path / "irmin" / "log")
+            self.recovered = self._replay()
+        except BaseException:
+            os.close(self._lock)
+            self._git.close()
+            raise
+
+    def _stored_heads(self) -> dict[str, Commit]:
+        refs = self._git.refs.as_dict()
+        return {ref[len(HEADS) :].decode(): self.objects.commit(bytes.fromhex(sha.decode())) for ref, sha in sorted(refs.items()) if ref.startswith(HEADS)}
+
+    def _unstick(self) -> None:
+        """Remove what a killed process left behind: nobody else can have this store open."""
+        for folder in ("refs", "objects"):
+            for left in sorted((self.path / folder).rglob("*")):
+                if left.name.endswith(".lock") or left.name.startswith("tmp_irmin_"):
+                    left.unlink()
+        for name in ("HEAD.lock", "packed-refs.lock", "config.lock"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _replay(self) -> Recovered:
+        commits: list[Commit] = []
+        for frame in self._log.frames:
+            branch, after = read_record(frame, commits, self.commit)
+            if after is None:
+                self._heads.pop(branch, None)
+            else:
+                self._heads[branch] = after
+        self._numbers = {commit: number for number, commit in enumerate(commits)}
+        self._log.frames = []
+        return self._log.recovered
+
+    def branches(self) -> dict[str, Commit]:
+        """Return the branches as they were left."""
+        return dict(self._heads)
+
+    def commit(self, name: bytes) -> Commit | None:
+        """Return a stored commit, or None."""
+        return self.objects.commit(name) if self.objects.has(name) else None
+
+    def move(self, branch: str, before: Commit | None, after: Commit | None) -> None:
+        """Log a move; with sync "commit" it is safe when this returns."""
+        fresh = self._fresh(after)
+        known = len(self._numbers)
+        record = write_record(branch, after, fresh, self._numbers)
+        if self.grouped:
+            self._waiting.append(record)
+        else:
+            size = len(self._log)
+            try:
+                self._log.append(record)
+                if self.sync == "commit":
+                    self._log.sync()
+            except StoreError:
+                self._log.back_to(size)
+                self._forget(known)
+                raise
+        if after is None:
+            self._heads.pop(branch, None)
+        else:
+            self._heads[branch] = after
+        if not self.grouped:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Make a checkpoint when it is due; what keeps it from being made is no reason to refuse what is in the log already."""
+        if len(self._numbers) >= self._due:
+            self._due = len(self._numbers) + self.every
+            try:
+                self.flush()
+            except StoreError as error:
+                self.trouble = error
+
+    def _forget(self, known: int) -> None:
+        for commit in [commit for commit, number in self._numbers.items() if number >= known]:
+            del self._numbers[commit]
+
+    def _fresh(self, after: Commit | None) -> list[Commit]:
+        """Commits on the way to `after` that are neither stored nor logged, parents first."""
+        if after is None or after.home is self.objects or after in self._numbers:
+            return []
+        order: list[Commit] = []
+        seen: set[Commit] = set()
+        waiting = [after]
+        while waiting:
+            commit = waiting[-1]
+            more = [parent for parent in commit.parents if parent.home is not self.objects and parent not in self._numbers and parent not in seen]
+            if more:
+                waiting += more
+                continue
+            waiting.pop()
+            if commit not in seen:
+                seen.add(commit)
+                order.append(commit)
+        return order
+
+    def settle(self) -> None:
+        """Write and sync what waits in a group; raises StoreError, and then none of it is there."""
+        if not self._waiting:
+            return
+        size = len(self._log)
+        try:
+            for record in self._waiting:
+                self._log.append(record)
+            self._log.sync()
+        except StoreError:
+            self._log.back_to(size)
+            self._waiting.clear()
+            raise
+        self._waiting.clear()
+        self._checkpoint()
+
+    def flush(self) -> None:
+        """Make a checkpoint: everything in one pack, the branches in refs, the log empty.  Raises StoreError; nothing is lost."""
+        self.settle()
+        if not len(self._log):
+            return
+        fresh = list(self._numbers)
+        entries: dict[bytes, Entry] = {}
+        for commit in fresh:
+            self._gather(commit.root, entries)
+        write_pack(self.path / "objects" / "pack", (*map(_packed, entries.items()), *((commit.name, COMMIT, commit.body) for commit in fresh)))
+        for entry in entries.values():
+            if entry is not EMPTY:
+                entry.home = self.objects
+        self._write_refs()
+        self._log.clear()
+        for commit in fresh:
+            commit.stored(self.objects)
+            self.objects.keep(commit)
+        self._numbers.clear()
+        self._due = self.every
+        self.trouble = None
+        self._git.object_store._update_pack_cache()
+        self._join()
+
+    def _gather(self, root: Node, entries: dict[bytes, Entry]) -> None:
+        """Add what is not stored here yet of a tree."""
+        waiting: list[Entry] = [root]
+        while waiting:
+            entry = waiting.pop()
+            if entry.home is self.objects or entry.name in entries:
+                continue
+            entries[entry.name] = entry
+            if isinstance(entry, Node):
+                waiting += [child for _, child in entry.children.items()]
+
+    def _write_refs(self) -> None:
+        there: set[Ref] = {ref for ref in self._git.refs.as_dict() if ref.startswith(HEADS)}
+        wanted = {Ref(HEADS + branch.encode()): commit for branch, commit in self._heads.items()}
+        for gone in sorted(there - set(wanted)):
+            self._git.refs.remove_if_equals(gone, None)
+        for ref, commit in sorted(wanted.items()):
+            target = self.path / os.fsdecode(ref)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made = target.with_name(target.name + ".lock")
+            try:
+                with made.open("wb") as file:
+                    file.write(commit.name.hex().encode() + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                made.replace(target)
+            except OSError as error:
+                made.unlink(missing_ok=True)
+                raise StoreError(f"{target.name}: {error.strerror}; everything is still in the log") from None
+            synced_directory(target.parent)
+
+    def _join(self) -> None:
+        packs = sorted((self.path / "objects" / "pack").glob("pack-*.pack"))
+        small = [path for path in packs if path.stat().st_size < SMALL]
+        if len(small) >= PACKS:
+            join_packs(self.path / "objects" / "pack", small)
+            self._git.object_store._update_pack_cache()
+
+    def close(self) -> None:
+        """Make a checkpoint and let go; a store that is full is let go as it is."""
+        try:
+            self.flush()
+        finally:
+            self._log.close()
+            self._git.close()
+            os.close(self._lock)
+
+
+def _packed(item: tuple[bytes, Entry]) -> tuple[bytes, bytes, bytes]:
+    name, entry = item
+    return (name, BLOB, entry.data) if isinstance(entry, Blob) else (name, TREE, entry.body)
+
+
+def _locked(path: Path) -> int:
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            raise StoreError(f"{path.parent.parent.name} is open in another process: a store has one writer") from None
+    return file

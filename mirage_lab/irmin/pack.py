@@ -1,0 +1,130 @@
+"""pack: objects in one file as Git has them, with its index, written so that it is there whole or not at all.
+
+    pack    "PACK" version count, objects: type and size, zlib          trailer: SHA-1 of all before it
+    index   "\377tOc" 2, fan-out (256), names, CRC-32s, offsets           trailer: that of the pack, SHA-1 of all before it
+
+Objects go in whole, without deltas: they are written once, and read back by name.  Many small packs become one by copying.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zlib
+from collections.abc import Iterable
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Final
+
+from mirage_lab.irmin.errors import StoreError
+from mirage_lab.irmin.log import synced_directory
+from mirage_lab.irmin.objects import BLOB, COMMIT, TREE
+
+__all__ = ["index_of", "join_packs", "read_index", "write_pack"]
+
+KINDS: Final = {COMMIT: 1, TREE: 2, BLOB: 3}
+LEVEL: Final = 1
+_DELTAS: Final = (6, 7)
+
+
+def write_pack(directory: Path, objects: Iterable[tuple[bytes, bytes, bytes]]) -> Path | None:
+    """Write (name, kind, body) of each object to a pack; return its path, None when there was nothing to write."""
+    return _write(directory, ((name, _head(KINDS[kind], len(body)) + zlib.compress(body, LEVEL)) for name, kind, body in objects))
+
+
+def join_packs(directory: Path, packs: list[Path]) -> Path | None:
+    """Make one of packs without deltas, and remove them; None when one has deltas, and then they are left as they are."""
+    entries: dict[bytes, bytes] = {}
+    for path in packs:
+        data = path.read_bytes()
+        rows = sorted((offset, name) for name, offset in read_index(path.with_suffix(".idx").read_bytes()))
+        ends = [offset for offset, _ in rows[1:]] + [len(data) - 20]
+        for (offset, name), end in zip(rows, ends):
+            if data[offset] >> 4 & 7 in _DELTAS:
+                return None
+            entries[name] = data[offset:end]
+    joined = _write(directory, entries.items())
+    for path in packs:
+        if path != joined:
+            path.with_suffix(".idx").unlink()
+            path.unlink()
+    return joined
+
+
+def _write(directory: Path, entries: Iterable[tuple[bytes, bytes]]) -> Path | None:
+    rows: list[tuple[bytes, int, int]] = []
+    parts: list[bytes] = []
+    at = 12
+    for name, data in entries:
+        rows.append((name, at, zlib.crc32(data)))
+        parts.append(data)
+        at += len(data)
+    if not rows:
+        return None
+    body = b"".join([b"PACK" + struct.pack(">LL", 2, len(rows)), *parts])
+    trailer = hashlib.sha1(body, usedforsecurity=False).digest()
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"pack-{hashlib.sha1(b''.join(sorted(row[0] for row in rows)), usedforsecurity=False).hexdigest()}.pack"
+    if path.exists() and path.with_suffix(".idx").exists():
+        return path
+    made = [directory / "tmp_irmin_pack", directory / "tmp_irmin_idx"]
+    try:
+        with made[0].open("wb") as file:
+            file.write(body)
+            file.write(trailer)
+            _sync(file)
+        with made[1].open("wb") as file:
+            file.write(index_of(sorted(rows), trailer))
+            _sync(file)
+        made[0].rename(path)
+        made[1].rename(path.with_suffix(".idx"))
+    except OSError as error:
+        for each in made:
+            each.unlink(missing_ok=True)
+        raise StoreError(f"a pack could not be written: {error.strerror}; everything is still in the log") from None
+    synced_directory(directory)
+    return path
+
+
+def index_of(rows: list[tuple[bytes, int, int]], trailer: bytes) -> bytes:
+    """Return the index of a pack: rows are (name, offset, CRC-32), in the order of names.  Packs of 2 GiB and more are not made."""
+    if rows and rows[-1][1] >= 1 << 31:
+        raise StoreError("a pack of more than 2 GiB")
+    counts = [0] * 256
+    for name, _, _ in rows:
+        counts[name[0]] += 1
+    parts = [b"\377tOc", struct.pack(">L", 2), struct.pack(">256L", *accumulate(counts))]
+    parts += [name for name, _, _ in rows]
+    parts += [struct.pack(">L", crc) for _, _, crc in rows]
+    parts += [struct.pack(">L", offset) for _, offset, _ in rows]
+    body = b"".join([*parts, trailer])
+    return body + hashlib.sha1(body, usedforsecurity=False).digest()
+
+
+def read_index(data: bytes) -> list[tuple[bytes, int]]:
+    """Return (name, offset) of each object of an index of version 2; raises StoreError when it is none."""
+    if data[:8] != b"\377tOc\0\0\0\2" or len(data) < 1_072:
+        raise StoreError("this is no index of a pack")
+    count: int = struct.unpack_from(">L", data, 1_028)[0]
+    if len(data) < 1_072 + 28 * count:
+        raise StoreError("an index of a pack breaks off")
+    names = [data[at : at + 20] for at in range(1_032, 1_032 + 20 * count, 20)]
+    offsets = struct.unpack_from(f">{count}L", data, 1_032 + 24 * count)
+    return [(name, offset) for name, offset in zip(names, offsets) if offset < 1 << 31]
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _head(kind: int, size: int) -> bytes:
+    """Type and size of an object, seven bits of size a byte after the first four."""
+    byte, size = kind << 4 | size & 15, size >> 4
+    found = bytearray()
+    while size:
+        found.append(byte | 0x80)
+        byte, size = size & 0x7F, size >> 7
+    found.append(byte)
+    return bytes(found)

@@ -1,0 +1,116 @@
+"""A store as real git sees it, and what is left of it when its process is killed."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mirage_lab.irmin import BYTES, Repo
+from mirage_lab.irmin.contents import TEXT
+from mirage_lab.irmin.git import Git
+
+ROUNDS = 12
+
+
+def git(program: str, path: Path, *words: str) -> str:
+    done = subprocess.run([program, "-C", str(path), *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_git_reads_what_a_store_wrote(require: Callable[[str], str], tmp_path: Path) -> None:
+    program = require("git")
+    repo = Repo(TEXT, Git(tmp_path / "s.git", every=7), author="domain 1")
+    store = repo.branch()
+    for number in range(20):
+        store.set(f"local/domain/{number % 3}/n{number}", str(number), message=f"Domain {number}: write")
+    side = store.clone("side")
+    side.set("ünï code/x", "1")
+    store.set("q", "2")
+    store.merge(side, "Merge side")
+    wide = store.tree()
+    for number in range(300):
+        wide = wide.set(f"wide/n{number}.{'d' if number % 2 else 'e'}", "x")
+    head = store.set_tree("", wide)
+    assert head is not None
+    repo.flush()
+    path = tmp_path / "s.git"
+    assert git(program, path, "fsck", "--full", "--strict").strip() in ("", "notice: HEAD points to an unborn branch")
+    assert git(program, path, "rev-parse", "main").strip() == head.name.hex()
+    assert git(program, path, "show", "main:local/domain/1/n19") == "19"
+    assert "*   " in git(program, path, "log", "--graph", "--pretty=%s", "main") and git(program, path, "log", "-1", "--pretty=%an", "main").strip() == "domain 1"
+    git(program, tmp_path, "clone", "-q", str(path), "copy")
+    assert (tmp_path / "copy" / "q").read_text() == "2" and len(list((tmp_path / "copy" / "wide").iterdir())) == 300
+    repo.close()
+
+
+def test_a_store_reads_what_git_wrote(require: Callable[[str], str], tmp_path: Path) -> None:
+    program = require("git")
+    work = tmp_path / "work"
+    work.mkdir()
+    person = ("-c", "user.name=Anna", "-c", "user.email=a@b")
+    git(program, work, "init", "-q", "-b", "main")
+    for number in range(30):
+        (work / f"d{number % 3}").mkdir(exist_ok=True)
+        (work / f"d{number % 3}" / "f").write_text(f"{number}\n" * 50)
+        git(program, work, "add", ".")
+        git(program, work, *person, "commit", "-qm", f"number {number}\n\nbody")
+    git(program, work, "gc", "-q")
+    git(program, tmp_path, "clone", "-q", "--bare", str(work), "s.git")
+    repo = Repo(TEXT, Git(tmp_path / "s.git"))
+    store = repo.branch()
+    assert store.find("d2/f") == "29\n" * 50 and len(store.history()) == 30
+    assert store.head is not None and store.head.info.author == "Anna" and store.head.info.message == "number 29\n\nbody\n"
+    store.set("d0/f", "mine")
+    repo.close()
+    git(program, tmp_path / "s.git", "fsck", "--full", "--strict")
+    assert git(program, tmp_path / "s.git", "show", "main:d0/f") == "mine"
+
+
+WRITER = """
+import sys
+from mirage_lab.irmin import BYTES, Repo
+from mirage_lab.irmin.git import Git
+path, sync, every, start = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+repo = Repo(BYTES, Git(path, sync, every))
+store = repo.branch()
+print("ready", flush=True)
+for number in range(start, start + 100_000):
+    value = b"%d" % number
+    store.with_tree("", lambda tree: tree.set(f"one/{number % 7}", value).set("two/last", value).set(f"three/{number % 50}/x", value).set("last", value))
+    if sync == "group" and number % 10 == 0:
+        repo.settle()
+    if sync != "group" or number % 10 == 0:
+        sys.stdout.write(f"{number}\\n")
+        sys.stdout.flush()
+"""
+
+
+@pytest.mark.parametrize("sync", ["never", "group"])
+def test_no_acknowledged_commit_is_lost_when_the_process_is_killed(require: Callable[[str], str], tmp_path: Path, sync: str) -> None:
+    """What was written to the pipe before the kill is there after it, each transaction whole; and git finds no fault."""
+    program, rng, path, last = require("git"), random.Random(5), tmp_path / "s.git", 0
+    for turn in range(ROUNDS):
+        words = [sys.executable, "-c", WRITER, str(path), sync, str(rng.choice((5, 40, 400))), str(last + 1)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
+            time.sleep(rng.random() * 0.25)
+            writer.kill()
+            told = [line for line in writer.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        acknowledged = int(told[-1]) if told else last
+        repo = Repo(BYTES, Git(path))
+        store = repo.branch()
+        last = int(store.find("last") or b"0")
+        assert last >= acknowledged, f"round {turn}: {acknowledged} was acknowledged, {last} is there"
+        if last:
+            value = b"%d" % last
+            assert [store.find(each) for each in (f"one/{last % 7}", "two/last", f"three/{last % 50}/x")] == [value] * 3
+        repo.close()
+    assert last > ROUNDS
+    git(program, path, "fsck", "--full", "--strict")

@@ -249,11 +249,13 @@ class Git(Backend):
         if not len(self._log):
             return
         fresh = list(self._numbers)
-        entries: dict[bytes, Entry] = {}
+        entries: dict[bytes, tuple[Entry, bytes]] = {}
         for commit in fresh:
-            self._gather(commit.root, entries)
-        write_pack(self.path / "objects" / "pack", (*map(_packed, entries.items()), *((commit.name, COMMIT, commit.body) for commit in fresh)))
-        for entry in entries.values():
+            if commit.root.home is not self.objects:
+                self._gather(commit.root, entries)
+        packed = ((name, BLOB if isinstance(entry, Blob) else TREE, body) for name, (entry, body) in entries.items())
+        write_pack(self.path / "objects" / "pack", (*packed, *((commit.name, COMMIT, commit.body) for commit in fresh)))
+        for entry, _ in entries.values():
             if entry is not EMPTY:
                 entry.home = self.objects
         self._write_refs()
@@ -267,16 +269,18 @@ class Git(Backend):
         self._git.object_store._update_pack_cache()
         self._join()
 
-    def _gather(self, root: Node, entries: dict[bytes, Entry]) -> None:
-        """Add what is not stored here yet of a tree."""
-        waiting: list[Entry] = [root]
-        while waiting:
-            entry = waiting.pop()
-            if entry.home is self.objects or entry.name in entries:
-                continue
-            entries[entry.name] = entry
-            if isinstance(entry, Node):
-                waiting += [child for _, child in entry.children.items()]
+    def _gather(self, entry: Entry, entries: dict[bytes, tuple[Entry, bytes]]) -> None:
+        """Add what is not stored here yet of a tree, with its bytes, children first: each is encoded once."""
+        if isinstance(entry, Blob):
+            entries[entry.name] = entry, entry.data
+            return
+        if entry.known is not None and entry.known in entries:
+            return
+        for _, child in entry.children.items():
+            if child.home is not self.objects:
+                self._gather(child, entries)
+        body = entry.body
+        entries[entry.name] = entry, body
 
     def _write_refs(self) -> None:
         there: set[Ref] = {ref for ref in self._git.refs.as_dict() if ref.startswith(HEADS)}
@@ -313,11 +317,6 @@ class Git(Backend):
             self._log.close()
             self._git.close()
             os.close(self._lock)
-
-
-def _packed(item: tuple[bytes, Entry]) -> tuple[bytes, bytes, bytes]:
-    name, entry = item
-    return (name, BLOB, entry.data) if isinstance(entry, Blob) else (name, TREE, entry.body)
 
 
 def _locked(path: Path) -> int:

@@ -123,7 +123,8 @@ class Node:
     def name(self) -> bytes:
         """The name Git gives the tree: 20 bytes."""
         if self._name is None:
-            self._name = objects.name_of(objects.TREE, self.body)
+            _ = self.body
+        assert self._name is not None
         return self._name
 
     @property
@@ -134,7 +135,10 @@ class Node:
     @property
     def body(self) -> bytes:
         """The tree as Git writes it."""
-        return objects.encode_tree((step, type(entry) is Node, entry.name) for step, entry in self.children.items())
+        body = objects.encode_tree((step, type(entry) is Node, entry.name) for step, entry in self.children.items())
+        if self._name is None:
+            self._name = objects.name_of(objects.TREE, body)
+        return body
 
     def __repr__(self) -> str:
         return f"<Node {self.name.hex()[:7]}, {len(self)} entries>"

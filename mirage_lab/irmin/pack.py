@@ -25,12 +25,13 @@ __all__ = ["index_of", "join_packs", "read_index", "write_pack"]
 
 KINDS: Final = {COMMIT: 1, TREE: 2, BLOB: 3}
 LEVEL: Final = 1
+SHORT: Final = 512
 _DELTAS: Final = (6, 7)
 
 
 def write_pack(directory: Path, objects: Iterable[tuple[bytes, bytes, bytes]]) -> Path | None:
     """Write (name, kind, body) of each object to a pack; return its path, None when there was nothing to write."""
-    return _write(directory, ((name, _head(KINDS[kind], len(body)) + zlib.compress(body, LEVEL)) for name, kind, body in objects))
+    return _write(directory, ((name, _head(KINDS[kind], len(body)) + _deflated(body)) for name, kind, body in objects))
 
 
 def join_packs(directory: Path, packs: list[Path]) -> Path | None:
@@ -117,6 +118,14 @@ def read_index(data: bytes) -> list[tuple[bytes, int]]:
 def _sync(file: Any) -> None:
     file.flush()
     os.fsync(file.fileno())
+
+
+def _deflated(body: bytes) -> bytes:
+    """Compressed; with a small window for a small body, which costs a tenth."""
+    if len(body) > SHORT:
+        return zlib.compress(body, LEVEL)
+    deflater = zlib.compressobj(LEVEL, zlib.DEFLATED, 9, 1)
+    return deflater.compress(body) + deflater.flush()
 
 
 def _head(kind: int, size: int) -> bytes:

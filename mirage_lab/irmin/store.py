@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final, Literal
+from weakref import WeakValueDictionary
 
 from mirage_lab.irmin import node
 from mirage_lab.irmin.commit import Commit, common_ancestors, history, is_ancestor, last_modified
@@ -81,6 +82,7 @@ class Repo:
         self.closed = False
         self._clock = clock
         self._made = 0
+        self._named: WeakValueDictionary[bytes, Commit] = WeakValueDictionary()
         self._moved: list[tuple[str, Commit | None]] = []
 
     def branch(self, name: str = "main") -> Store:
@@ -104,9 +106,19 @@ class Repo:
         except ValueError:
             raise StoreError(f"{name!r} is no name of a commit") from None
         stored = self.backend.commit(wanted)
-        if stored is not None:
-            return stored
-        return next((commit for head in self.heads.values() for commit in history(head) if commit.name == wanted), None)
+        if stored is None:
+            self._index()
+            stored = self._named.get(wanted)
+        return stored
+
+    def _index(self) -> None:
+        """Note the names of commits that were made since the last time."""
+        waiting = list(self.heads.values())
+        while waiting:
+            commit = waiting.pop()
+            if self._named.get(commit.name) is None and commit.home is None:
+                self._named[commit.name] = commit
+                waiting += commit.parents
 
     def info(self, message: str, author: str | None = None) -> Info:
         """Return who, when and why, for a commit that is made now."""

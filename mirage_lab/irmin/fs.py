@@ -1,0 +1,142 @@
+"""fs: a store in plain files, one per object, to look at with any tool; slow, and nothing to recover.
+
+    objects/ab/cdef...   "tree 33\\0..." as Git hashes it, not compressed       heads/main   the name of a commit
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+from typing import Final
+from weakref import WeakValueDictionary
+
+from mirage_lab.irmin.commit import Commit
+from mirage_lab.irmin.errors import ObjectError, StoreError
+from mirage_lab.irmin.node import EMPTY, Blob, Entry, Node
+from mirage_lab.irmin.objects import BLOB, COMMIT, TREE, Info, decode_commit, decode_tree, framed, name_of
+from mirage_lab.irmin.store import Backend
+from mirage_lab.irmin.wide import Wide
+
+__all__ = ["Fs"]
+
+NODES: Final = 1_024
+
+
+class Fs(Backend):
+    """A backend in directory `path`: each object of a commit is written, then the head is replaced.  Not for two writers."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        (self.path / "heads").mkdir(parents=True, exist_ok=True)
+        self._commits: WeakValueDictionary[bytes, Commit] = WeakValueDictionary()
+        self._nodes: OrderedDict[bytes, dict[str, Entry] | Wide[Entry]] = OrderedDict()
+
+    # reading -----------------------------------------------------------------------------------------------------
+
+    def branches(self) -> dict[str, Commit]:
+        """Return the branches as they were left."""
+        heads = self.path / "heads"
+        found = {}
+        for path in sorted(heads.rglob("*")):
+            if path.is_file():
+                try:
+                    found[path.relative_to(heads).as_posix()] = self._commit(bytes.fromhex(path.read_text("ascii")))
+                except (ValueError, UnicodeDecodeError):
+                    raise StoreError(f"heads/{path.relative_to(heads).as_posix()} names no commit") from None
+        return found
+
+    def commit(self, name: bytes) -> Commit | None:
+        """Return a stored commit, or None."""
+        return self._commit(name) if self._place(name).exists() else None
+
+    def _commit(self, name: bytes) -> Commit:
+        found = self._commits.get(name)
+        if found is None:
+            found = self._commits[name] = Commit(None, (), None, name, self)
+        return found
+
+    def blob(self, name: bytes) -> bytes:
+        """Return the bytes of a blob."""
+        return self._read(name, BLOB)
+
+    def children(self, name: bytes) -> dict[str, Entry] | Wide[Entry]:
+        """Return the children of a tree, shallow."""
+        found = self._nodes.get(name)
+        if found is None:
+            rows = decode_tree(self._read(name, TREE))
+            entries: dict[str, Entry] = {step: Node(None, child, self) if directory else Blob(None, child, self) for step, directory, child in rows}
+            found = self._nodes[name] = entries if len(entries) <= 64 else Wide.of(entries.items())
+            if len(self._nodes) > NODES:
+                self._nodes.popitem(last=False)
+        return found
+
+    def parts(self, name: bytes) -> tuple[Node, tuple[Commit, ...], Info]:
+        """Return what a stored commit is made of."""
+        tree, parents, info = decode_commit(self._read(name, COMMIT))
+        return Node(None, tree, self), tuple(self._commit(parent) for parent in parents), info
+
+    def _place(self, name: bytes) -> Path:
+        return self.path / "objects" / name.hex()[:2] / name.hex()[2:]
+
+    def _read(self, name: bytes, kind: bytes) -> bytes:
+        try:
+            data = self._place(name).read_bytes()
+        except OSError as error:
+            raise ObjectError(f"object {name.hex()}: {error.strerror}") from None
+        head, _, body = data.partition(b"\0")
+        if head != b"%b %d" % (kind, len(body)) or name_of(kind, body) != name:
+            raise ObjectError(f"object {name.hex()} is not what its name says")
+        return body
+
+    # writing -----------------------------------------------------------------------------------------------------
+
+    def move(self, branch: str, before: Commit | None, after: Commit | None) -> None:
+        """Write what is new of a commit and those it came from, then the head."""
+        head = self.path / "heads" / branch
+        try:
+            if after is None:
+                head.unlink(missing_ok=True)
+                return
+            waiting = [after]
+            while waiting:
+                commit = waiting[-1]
+                more = [parent for parent in commit.parents if parent.home is not self]
+                if more:
+                    waiting += more
+                    continue
+                waiting.pop()
+                if commit.home is not self:
+                    self._store(commit.root)
+                    self._write(commit.name, COMMIT, commit.body)
+                    commit.home = self
+                    self._commits[commit.name] = commit
+            head.parent.mkdir(parents=True, exist_ok=True)
+            _replace(head, after.name.hex().encode())
+        except OSError as error:
+            raise StoreError(f"{branch}: {error.strerror}: it has not moved") from None
+
+    def _store(self, entry: Entry) -> None:
+        if entry.home is self:
+            return
+        if isinstance(entry, Blob):
+            self._write(entry.name, BLOB, entry.data)
+        else:
+            for _, child in entry.children.items():
+                self._store(child)
+            self._write(entry.name, TREE, entry.body)
+        if entry is not EMPTY:
+            entry.home = self
+
+    def _write(self, name: bytes, kind: bytes, body: bytes) -> None:
+        place = self._place(name)
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _replace(place, framed(kind, body))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    made = path.with_name(path.name + ".tmp")
+    with made.open("wb") as file:
+        file.write(data)
+    os.replace(made, path)

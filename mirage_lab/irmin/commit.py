@@ -27,14 +27,14 @@ STALE: Final = 4
 class History(Protocol):
     """Brings commits by name; the same name brings the same object.  Raises ObjectError."""
 
-    def parts(self, name: bytes) -> tuple[Node, tuple[Commit, ...], Info]:
-        """Return the tree, the parents and the info of a stored commit."""
+    def parts(self, name: bytes) -> tuple[Node, tuple[Commit, ...], Info, bytes]:
+        """Return the tree, the parents, the info and the whole body of a stored commit."""
 
 
 class Commit:
     """One moment of a store."""
 
-    __slots__ = ("__weakref__", "_generation", "_info", "_name", "_parents", "_root", "home")
+    __slots__ = ("__weakref__", "_body", "_generation", "_info", "_name", "_parents", "_root", "home")
 
     def __init__(self, root: Node | None, parents: tuple[Commit, ...], info: Info | None, name: bytes | None = None, reader: History | None = None) -> None:
         self._root: Any = root if root is not None else reader
@@ -42,17 +42,34 @@ class Commit:
         self._info = info
         self._name = name
         self.home: object = reader
+        self._body: bytes | None = None
         self._generation = -1 if reader is not None else 1 + max((parent.generation for parent in parents), default=-1)
 
     def _load(self) -> None:
         if self._info is None:
             assert self._name is not None
-            self._root, self._parents, self._info = self._root.parts(self._name)
+            self._root, self._parents, self._info, body = self._root.parts(self._name)
+            self.take_body(body)
+
+    def take_body(self, body: bytes) -> None:
+        """Keep what others wrote otherwise than we would: an address, a time zone, a signature."""
+        assert self._info is not None
+        if self._plain(self._info) != body:
+            self._body = body
+
+    def _plain(self, info: Info) -> bytes:
+        return objects.encode_commit(self._root.name, (parent.name for parent in self._parents), info)
+
+    @property
+    def foreign(self) -> bytes | None:
+        """The body, where it is not what we would write."""
+        self._load()
+        return self._body
 
     def stored(self, reader: History) -> None:
         """Keep only the name: the commit is stored now, and read again when it is looked at."""
         _ = self.name
-        self._root, self._parents, self._info, self.home = reader, (), None, reader
+        self._root, self._parents, self._info, self._body, self.home = reader, (), None, None, reader
 
     @property
     def root(self) -> Node:
@@ -117,7 +134,8 @@ class Commit:
     @property
     def body(self) -> bytes:
         """The commit as Git writes it."""
-        return objects.encode_commit(self.root.name, (parent.name for parent in self.parents), self.info)
+        self._load()
+        return self._body if self._body is not None else self._plain(self.info)
 
     def same(self, other: Commit) -> bool:
         """True for one commit, also when it is held by two objects that both have a name by now."""

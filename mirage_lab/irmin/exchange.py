@@ -43,7 +43,10 @@ def _gather(entry: Entry, objects: dict[str, list[str]]) -> None:
     if isinstance(entry, Blob):
         objects[name] = [BLOB.decode(), _text(entry.data)]
         return
-    objects[name] = [TREE.decode(), _text(entry.body)]
+    body = entry.body
+    if name_of(TREE, body) != entry.name:
+        raise ObjectError(f"tree {name} holds links, submodules or programs, which only git keeps")
+    objects[name] = [TREE.decode(), _text(body)]
     for _, child in entry.children.items():
         _gather(child, objects)
 
@@ -110,7 +113,9 @@ class _Slice:
                 waiting += missing
                 continue
             known = tuple(self.commits[each] for each in parents if each in self.commits)
-            self.commits[wanted] = Commit(self.node(tree), known, info, wanted if len(known) == len(parents) else None)
+            self.commits[wanted] = made = Commit(self.node(tree), known, info, wanted if len(known) == len(parents) else None)
+            if made.known is not None:
+                made.take_body(self.body(wanted, COMMIT))
             waiting.pop()
         return self.commits[name]
 

@@ -71,10 +71,11 @@ class Fs(Backend):
                 self._nodes.popitem(last=False)
         return found
 
-    def parts(self, name: bytes) -> tuple[Node, tuple[Commit, ...], Info]:
+    def parts(self, name: bytes) -> tuple[Node, tuple[Commit, ...], Info, bytes]:
         """Return what a stored commit is made of."""
-        tree, parents, info = decode_commit(self._read(name, COMMIT))
-        return Node(None, tree, self), tuple(self._commit(parent) for parent in parents), info
+        body = self._read(name, COMMIT)
+        tree, parents, info = decode_commit(body)
+        return Node(None, tree, self), tuple(self._commit(parent) for parent in parents), info, body
 
     def _place(self, name: bytes) -> Path:
         return self.path / "objects" / name.hex()[:2] / name.hex()[2:]

@@ -85,10 +85,11 @@ class Objects:
                 self._nodes.popitem(last=False)
         return found
 
-    def parts(self, name: bytes) -> tuple[Node, tuple[Commit, ...], Info]:
+    def parts(self, name: bytes) -> tuple[Node, tuple[Commit, ...], Info, bytes]:
         """Return what a stored commit is made of."""
-        tree, parents, info = decode_commit(self._read(name, COMMIT))
-        return Node(None, tree, self), tuple(self.commit(parent) for parent in parents), info
+        body = self._read(name, COMMIT)
+        tree, parents, info = decode_commit(body)
+        return Node(None, tree, self), tuple(self.commit(parent) for parent in parents), info, body
 
     def commit(self, name: bytes) -> Commit:
         """Return a commit, shallow: it is read when it is looked at."""

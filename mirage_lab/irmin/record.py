@@ -1,7 +1,8 @@
 """record: a transaction as the log has it: the commits that are new, and the branch that moves to the last of them.
 
     record   branch, target, commits...         target    where the branch is then: a reference, or none
-    commit   date, author, message, parents, changes from the first parent's tree: (path, data or gone)...
+    commit   date, author, message, parents, changes from the first parent's tree: (path, data or gone)...,
+             the body as Git has it if it is not what we would write
     reference   number of a commit in this log (u64), or the name of a stored one (20 bytes)
 
 All numbers little endian; texts and bytes have their length (u32) before them.  Nothing is hashed on this way.
@@ -16,7 +17,7 @@ from mirage_lab.irmin import node
 from mirage_lab.irmin.commit import Commit
 from mirage_lab.irmin.errors import ObjectError, PathError
 from mirage_lab.irmin.node import EMPTY, Blob
-from mirage_lab.irmin.objects import Info
+from mirage_lab.irmin.objects import COMMIT, Info, name_of
 from mirage_lab.irmin.path import steps_of
 
 __all__ = ["read_record", "write_record"]
@@ -38,6 +39,8 @@ def write_record(branch: str, after: Commit | None, fresh: list[Commit], numbers
         parts.append(_U32.pack(len(changes)))
         for path, blob in changes:
             parts += (_text(path), b"\0") if blob is None else (_text(path), b"\1", _U32.pack(len(blob.data)), blob.data)
+        body = commit.foreign or b""
+        parts += (_U32.pack(len(body)), body)
         numbers[commit] = len(numbers)
     parts.append(b"\0" if after is None else _reference(after, numbers))
     return b"".join(parts)
@@ -106,7 +109,11 @@ def read_record(data: bytes, commits: list[Commit], stored: Callable[[bytes], Co
             except PathError as error:
                 raise ObjectError(f"a record has a path that is none: {error}") from None
             root = node.put(root, steps, Blob(reader.take(reader.u32()))) if reader.take(1) == b"\1" else node.remove(root, steps)
-        commits.append(Commit(root, parents, info))
+        body = reader.take(reader.u32())
+        made = Commit(root, parents, info, name_of(COMMIT, body) if body else None)
+        if body:
+            made.take_body(body)
+        commits.append(made)
     if reader.data[reader.at : reader.at + 1] == b"\0":
         return branch, None
     return branch, _resolve(reader, commits, stored)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from mirage_lab.irmin import BYTES, Repo
 from mirage_lab.irmin.contents import TEXT
 from mirage_lab.irmin.git import Git
+from mirage_lab.irmin.serve import GitServer
 
 ROUNDS = 12
 
@@ -76,8 +78,10 @@ def test_a_store_reads_what_git_wrote(require: Callable[[str], str], tmp_path: P
 
 WRITER = """
 import sys
+import threading
 from mirage_lab.irmin import BYTES, Repo
 from mirage_lab.irmin.git import Git
+from mirage_lab.irmin.serve import GitServer
 path, sync, every, start = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 repo = Repo(BYTES, Git(path, sync, every))
 store = repo.branch()
@@ -115,3 +119,51 @@ def test_no_acknowledged_commit_is_lost_when_the_process_is_killed(require: Call
         repo.close()
     assert last > ROUNDS
     git(program, path, "fsck", "--full", "--strict")
+
+
+@pytest.mark.parametrize("kept", ["git", "memory"])
+@pytest.mark.parametrize("over", ["git", "http"])
+def test_git_clones_fetches_and_pushes_to_a_live_store(require: Callable[[str], str], tmp_path: Path, kept: str, over: str) -> None:
+    program, person = require("git"), ("-c", "user.name=Anna", "-c", "user.email=a@b")
+    lock = threading.RLock()
+    repo = Repo(TEXT, Git(tmp_path / "s.git") if kept == "git" else None)
+    store = repo.branch()
+    for number in range(12):
+        store.set(f"a/{number}", f"{number}\n")
+    store.clone("side").set("side", "1\n")
+    with GitServer(repo, lock) as server:
+        address = server.git if over == "git" else server.http
+        copy = tmp_path / "copy"
+        git(program, tmp_path, "clone", "-q", address, "copy")
+        git(program, copy, "fsck", "--full", "--strict")
+        assert (copy / "a" / "11").read_text() == "11\n" and "origin/side" in git(program, copy, "branch", "-r")
+        with lock:
+            store.set("a/12", "12\n")
+        git(program, copy, "pull", "-q", "--ff-only")
+        assert (copy / "a" / "12").read_text() == "12\n"
+        (copy / "theirs").write_text("from git\n")
+        git(program, copy, "add", ".")
+        git(program, copy, *person, "commit", "-qm", "by hand")
+        git(program, copy, "push", "-q", "origin", "main")
+        assert store.find("theirs") == "from git\n" and store.head is not None and store.head.info.author == "Anna"
+        (copy / "theirs").write_text("again\n")
+        git(program, copy, *person, "commit", "-qam", "by hand again")
+        with lock:
+            store.set("a/0", "meanwhile\n")
+        git(program, copy, "push", "-q", "--force", "origin", "main")
+        assert (store.find("theirs"), store.find("a/0"), len(store.head.parents)) == ("again\n", "meanwhile\n", 2)
+        (copy / "a" / "0").write_text("otherwise\n")
+        git(program, copy, *person, "commit", "-qam", "a conflict")
+        done = subprocess.run([program, "-C", str(copy), "push", "--force", "origin", "main"], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode and "conflict: a/0: both sides changed it" in done.stderr and store.find("a/0") == "meanwhile\n"
+        git(program, copy, "push", "-q", "origin", "main:refs/heads/new")
+        git(program, copy, "push", "-q", "origin", ":side")
+        assert sorted(repo.heads) == ["main", "new"]
+        (copy / "bin").write_bytes(b"\xff\xfe")
+        git(program, copy, "add", ".")
+        git(program, copy, *person, "commit", "-qam", "no text")
+        done = subprocess.run([program, "-C", str(copy), "push", "origin", "HEAD:refs/heads/other"], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode and "is not UTF-8" in done.stderr
+        git(program, copy, "fetch", "-q", "--depth", "3", "origin")
+        git(program, tmp_path, "clone", "-q", "--depth", "2", address, "short")
+    repo.close()

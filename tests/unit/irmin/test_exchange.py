@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,9 @@ from mirage_lab.irmin.contents import TEXT
 from mirage_lab.irmin.errors import ObjectError
 from mirage_lab.irmin.exchange import export, fetch, load, pull, push
 from mirage_lab.irmin.fs import Fs
+from mirage_lab.irmin.git import Git
 from mirage_lab.irmin.graph import dot, history_graph
+from mirage_lab.irmin.objects import COMMIT, name_of
 from mirage_lab.testing import check_irmin
 
 
@@ -104,3 +108,28 @@ def test_a_history_is_a_graph_with_its_branches() -> None:
     repo.branch().set("q", "1", message='say "hi"\\ <b>')
     told = dot(repo)
     assert '"main" [shape=note]' in told and 'say \\"hi\\"\\\\ <b>' in told and history_graph(repo, ["side"], most=2).number_of_nodes() == 2
+
+
+def test_a_commit_that_others_wrote_keeps_its_name_in_a_slice_and_in_the_log(tmp_path: Path) -> None:
+    repo = filled()
+    head = repo.heads["main"]
+    body = head.body.replace(b"<irmin@irmin>", b"<someone@example.org>").replace(b"+0000", b"+0200") + b"\nsigned\n"
+    name = name_of(COMMIT, body)
+    text = json.loads(export([head]))
+    text["objects"][name.hex()] = ["commit", base64.b64encode(body).decode()]
+    text["heads"] = [name.hex()]
+    other = Repo(TEXT, Git(tmp_path / "s.git", "never"))
+    (found,) = load(other, json.dumps(text))
+    assert found.name == name and found.body == body and found.info.message.endswith("signed\n")
+    other.branch().set_head(found)
+    git = other.backend
+    assert isinstance(git, Git)
+    git._log.close()
+    git._git.close()
+    os.close(git._lock)
+    again = Repo(TEXT, Git(tmp_path / "s.git"))
+    assert again.heads["main"].name == name
+    again.close()
+    last = Repo(TEXT, Git(tmp_path / "s.git"))
+    assert last.heads["main"].body == body
+    last.close()

@@ -9,9 +9,9 @@ its lock, removes locks that a killed process left, and replays the log.  Git ob
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections import OrderedDict
 from pathlib import Path
-from types import ModuleType
 from typing import Final, Literal
 from weakref import WeakValueDictionary
 
@@ -28,12 +28,6 @@ from mirage_lab.irmin.pack import join_packs, write_pack
 from mirage_lab.irmin.record import read_record, write_record
 from mirage_lab.irmin.store import Backend
 from mirage_lab.irmin.wide import Wide
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:
-    fcntl = None
 
 __all__ = ["Git", "Objects"]
 
@@ -135,7 +129,7 @@ class Git(Backend):
             self._log = Log(self.path / "irmin" / "log")
             self.recovered = self._replay()
         except BaseException:
-            os.close(self._lock)
+            self._lock.close()
             self._git.close()
             raise
 
@@ -317,15 +311,15 @@ class Git(Backend):
         finally:
             self._log.close()
             self._git.close()
-            os.close(self._lock)
+            self._lock.close()
 
 
-def _locked(path: Path) -> int:
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(file)
-            raise StoreError(f"{path.parent.parent.name} is open in another process: a store has one writer") from None
-    return file
+def _locked(path: Path) -> sqlite3.Connection:
+    """Hold a file for this process alone, until it lets go or ends: SQLite knows how, on every platform."""
+    held = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        held.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error:
+        held.close()
+        raise StoreError(f"{path.parent.parent.name} is open already, here or in another process: a store has one writer") from None
+    return held

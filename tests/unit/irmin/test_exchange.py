@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -126,7 +125,7 @@ def test_a_commit_that_others_wrote_keeps_its_name_in_a_slice_and_in_the_log(tmp
     assert isinstance(git, Git)
     git._log.close()
     git._git.close()
-    os.close(git._lock)
+    git._lock.close()
     again = Repo(TEXT, Git(tmp_path / "s.git"))
     assert again.heads["main"].name == name
     again.close()

@@ -72,7 +72,7 @@ def congestion(events: Sequence[Event], local: str | None = None, ax: Axes | Non
     _bands(ax, [(event.t, str(event.fields.get("phase", "?"))) for event in mine], mine[-1].t)
     _line(ax, mine, "cwnd", BLUE, linewidth=1.8)
     _line(ax, [event for event in mine if event.fields["ssthresh"] < HUGE], "ssthresh", ORANGE, linestyle="dashed", linewidth=1.6)
-    _line(ax, mine, "flight", INK, linestyle="dotted", linewidth=1.1, words="in flight")
+    _flight(ax, mine, linestyle="dotted", linewidth=1.2)
     _line(ax, mine, "sacked", PINK, linestyle="dashdot", linewidth=1.1, words="SACKed, out of order there")
     marks = _marks(ax, events, name)
     ax.set_ylim(bottom=0)
@@ -90,6 +90,8 @@ def timeouts(events: Sequence[Event], local: str | None = None, ax: Axes | None 
 
     Raises ValueError when there is no such connection.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     ax = drawing(ax, 10, 4)
     chosen = _chosen(events, "tcp.cwnd", local)
     if chosen is None:
@@ -111,7 +113,9 @@ def timeouts(events: Sequence[Event], local: str | None = None, ax: Axes | None 
             color=INK, label="it ran out", gid="ran out",
         )
     ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.grid(alpha=0.25, which="both")
     label(ax, f"RTO of {_spoken(name)}", X, "ms")
     rtos = [event.fields["rto"] / 1e6 for event in mine]
@@ -156,15 +160,21 @@ def limits(events: Sequence[Event], local: str | None = None, ax: Axes | None = 
     name, mine = chosen
     why = [(event.t, _limit(event)) for event in mine]
     _bands(ax, why, mine[-1].t)
-    _line(ax, mine, "flight", INK, words="in flight", linewidth=1.4)
+    _flight(ax, mine, linewidth=1.4)
     _line(ax, mine, "cwnd", BLUE, linestyle="dashed", linewidth=1.4)
     _line(ax, mine, "snd_wnd", ORANGE, words="the peer's window", linestyle="dotted", linewidth=1.4)
-    top = max(max(event.fields["cwnd"], event.fields["flight"]) for event in mine)
+    top = max(1, *(max(event.fields["cwnd"], event.fields["flight"]) for event in mine))
     ax.set_ylim(0, 1.25 * top)
     counted(ax.yaxis)
     ax.grid(alpha=0.25)
     label(ax, f"what holds {_spoken(name)} back", X, "bytes")
     return told(ax, f"what holds {_spoken(name)} back: {_spent(why, mine[-1].t)}")
+
+
+def _flight(ax: Axes, mine: Sequence[Event], **look: Any) -> None:
+    """Bytes under way: what the stack takes to be in the network (pipe, RFC 6675), or without SACK all that is not acknowledged."""
+    field = "pipe" if all("pipe" in event.fields for event in mine) else "flight"
+    _line(ax, mine, field, INK, words="in flight (pipe)" if field == "pipe" else "in flight", **look)
 
 
 def _limit(event: Event) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import pytest
 
 from mirage_lab import Lab, devices, ms, read_capture, seconds
+from mirage_lab.lab.plotting import FromInside, Pictures
 from mirage_lab.lab.trace import Trace
 from mirage_lab.plot.diff import diff
 from mirage_lab.plot.inside import bands, buffers, congestion, connections, limits, timeouts
 from mirage_lab.plot.queue import delays, levels, queue
 from mirage_lab.skeleton import static_website
 from mirage_lab.tracing.capture import Capture
-from mirage_lab.tracing.recorder import Event
+from mirage_lab.tracing.recorder import QUIET, Event
 
 MS = 1_000_000
 HUGE = 1 << 30
@@ -55,6 +57,9 @@ def test_the_window_is_drawn_over_bands_of_its_phases() -> None:
     assert curve(ax, "ssthresh") == [(0.03, 14_600), (0.04, 14_600)]  # never set before
     assert stretches(ax, "slow start") == [(0.01, 0.03)] and stretches(ax, "recovery") == [(0.03, 0.04)]
     assert [x for x, _ in curve(ax, "tcp.retransmit")] == [0.03] and [x for x, _ in curve(ax, "tcp.rto")] == [0.09]
+    assert curve(ax, "flight")[2] == (0.03, 20_000)
+    piped = [Event(each.id, 0, each.t, "web", each.kind, {**each.fields, "pipe": 7}) for each in told() if each.kind == "tcp.cwnd"]
+    assert curve(congestion(piped), "pipe")[2] == (0.03, 7)
     assert curve(ax, "sacked")[2] == (0.03, 5_840) and "bytes" in ax.get_ylabel()
     assert "slow start 0.020 s, recovery 0.010 s" in repr(ax) and "sent again 1, timeout 1" in repr(ax)
 
@@ -188,3 +193,12 @@ def test_a_diff_names_the_fields_and_the_longer_run() -> None:
     late = Capture("late")
     late.frame(5, arp)
     assert "later in the second" in repr(diff(a, late)) and diff(a, late)._repr_png_() is None
+
+
+def test_what_the_page_of_plots_names_is_there() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "plots.md").read_text()
+    names = set(re.findall(r"`trace\.(\w+)", text))
+    assert len(names) > 20 and all(hasattr(Trace, name) for name in names)
+    drawn = {name for each in (Pictures, FromInside) for name in vars(each) if not name.startswith("_")} - {"capture", "hosts"}
+    assert drawn <= names, drawn - names
+    assert set(re.findall(r"enable\(\"([\w.]+)\"\)", text)) <= QUIET

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirage_lab.plot import (
@@ -233,6 +233,20 @@ def test_whatever_is_captured_can_be_drawn(noise: list[tuple[bytes, int]]) -> No
     for kind in ("eth", "ip", "tcp", "udp"):
         conversations(tape.capture, kind)
     follow(tape.capture, 1)
+
+
+@settings(max_examples=3)
+@given(st.lists(st.tuples(st.binary(max_size=60), st.integers(12, 90), st.integers(-(1 << 62), 1 << 62)), min_size=1, max_size=8))
+def test_every_figure_bears_any_capture(noise: list[tuple[bytes, int, int]]) -> None:
+    tape = Tape()
+    for data, at, t in noise:
+        whole = frame(A, B, ISN_A + 1, ISN_B + 1, ACK, bytes(30), options=sack((9, 20)))
+        tape.capture.frame(t, whole[:at] + data + whole[at + len(data) :])
+        tape.capture.frame(t, frame(B, A, at << 25, at << 24, ACK, data, window=at))
+    for draw in (time_sequence, stevens, throughput, round_trip, outstanding, window_scaling, segment_size, scoreboard, ladder, io_graph):
+        draw(tape.capture)._repr_png_()  # type: ignore[attr-defined]
+    for flow in (0, 1):
+        throughput(tape.capture, flow)._repr_png_()  # type: ignore[attr-defined]
 
 
 def test_a_ladder_can_show_one_connection_and_says_how_to_see_the_rest() -> None:

@@ -7,7 +7,7 @@ can be drawn of any capture.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from mirage_lab.plot.axes import SECONDS, above, clock, counted, drawing, label, nothing, told
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Board", "boards", "scoreboard"]
 
-BLOCKS = 1_000
+BLOCKS = 128
 """Blocks remembered at a time; the lowest are forgotten."""
 DRAWN = 50_000
 
@@ -83,13 +83,15 @@ def scoreboard(capture: Capture, flow: Wanted = None, ax: Axes | None = None, *,
         return nothing(ax, f"scoreboard of {shown.name}: nothing was sent", clock(capture), "bytes above the last acknowledged")
     times = [board.t / SECONDS for board in found]
     ax.fill_between(times, [board.top - board.una for board in found], step="post", color=colour, alpha=0.25, linewidth=0, label="under way", gid="under way")
-    rows = [
+    every = (
         (board.t / SECONDS, after.t / SECONDS, left - board.una, right - board.una)
         for board, after in pairwise(found)
         for left, right in board.blocks
-    ]
+    )
+    rows = list(islice(every, DRAWN))
+    total = sum(len(board.blocks) for board in found[:-1])
     if rows:
-        corners = [[(start, low), (stop, low), (stop, high), (start, high)] for start, stop, low, high in rows[:DRAWN]]
+        corners = [[(start, low), (stop, low), (stop, high), (start, high)] for start, stop, low, high in rows]
         ax.add_collection(PolyCollection(corners, facecolor="#cc79a7", edgecolor="none", label="SACKed: has arrived", gid="SACKed"))
     una, again, place = 0, [], 0
     for one in shown.sent:
@@ -112,6 +114,6 @@ def scoreboard(capture: Capture, flow: Wanted = None, ax: Axes | None = None, *,
     lines = [f"scoreboard of {shown.name}: at most {most} blocks, {arrived:,} bytes arrived above a hole, {len(again)} segments sent again"]
     if not rows:
         lines.append("  no SACK block was seen: the ends did not agree on SACK, or nothing was lost")
-    if len(rows) > DRAWN:
-        lines.append(f"  the first {DRAWN:,} of {len(rows):,} blocks are drawn")
+    if total > DRAWN:
+        lines.append(f"  the first {DRAWN:,} of {total:,} blocks are drawn")
     return told(ax, *lines)

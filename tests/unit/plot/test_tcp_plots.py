@@ -27,7 +27,7 @@ from mirage_lab.plot import (
 from mirage_lab.plot.flows import flows, pick, round_trips
 from mirage_lab.plot.flows import outstanding as levels
 from mirage_lab.plot.follow import LIMIT
-from mirage_lab.plot.scoreboard import boards, scoreboard
+from mirage_lab.plot.scoreboard import BLOCKS, boards, scoreboard
 from mirage_lab.plot.segments import ACK, FIN, PSH, RST, SYN, heads, segments
 from mirage_lab.plot.throughput import segment_rates
 from mirage_lab.plot.windows import averages
@@ -361,3 +361,13 @@ def test_the_scoreboard_shows_what_arrived_above_a_hole() -> None:
     corners = [path.vertices[:4].tolist() for path in collection.get_paths()]
     assert corners[0] == [[0.042, 100], [0.043, 100], [0.043, 200], [0.042, 200]] and corners[-1][2] == [0.05 if len(found) < 14 else 0.06, 400]
     assert marks(ax, "sent again") == [(0.05, 0)]
+
+
+def test_a_scoreboard_full_of_holes_is_bounded() -> None:
+    tape = Tape()
+    tape.a(30, 1, 1, ACK, bytes(1_000))
+    for place in range(300):
+        tape.a(31, 1_001 + 100 * place, 1, ACK, bytes(100))
+        tape.b(32 + place, 1, 1, options=sack((1_001 + 200 * (place // 2), 1_101 + 200 * (place // 2))))
+    found = boards(flows(segments(tape.capture))[0])
+    assert max(len(board.blocks) for board in found) == BLOCKS and found[-1].blocks[-1] == (1_001 + 200 * 149, 1_101 + 200 * 149)

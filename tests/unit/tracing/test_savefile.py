@@ -188,6 +188,22 @@ def test_of_a_long_file_the_last_frames_are_kept_and_the_rest_is_told(tmp_path: 
     assert trace[1_000].t == 999 * 10**9 and 100 < len(trace) < 200 and "the oldest" in repr(trace)
 
 
+def test_a_long_file_costs_no_more_memory_than_what_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "long.pcap"
+    record = struct.pack("<IIII", 1, 0, 60_000, 60_000) + bytes(60_000)
+    with path.open("wb") as file:
+        file.write(classic("<", "us"))
+        for _ in range(500):
+            file.write(record)
+    tracemalloc.start()
+    try:
+        trace = read_capture(path, limit_bytes=1 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20 < path.stat().st_size // 7
+    finally:
+        tracemalloc.stop()
+    assert trace[500].t == 0 and len(trace) < 18
+
+
 def test_what_became_of_a_frame_survives_the_file(tmp_path: Path) -> None:
     path = tmp_path / "lossy.pcapng"
     with path.open("wb") as file:

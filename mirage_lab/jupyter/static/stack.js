@@ -11,6 +11,7 @@ const STACK_COLUMNS = [
   ["window", "window", (row) => showCount(row.window)],
   ["rto", "RTO", (row) => showTime(row.rto)],
   ["srtt", "SRTT", (row) => (row.srtt === null ? "not yet" : showTime(row.srtt))],
+  ["retransmitted", "resent", (row) => showCount(row.retransmitted)],
 ];
 
 export function stackView(host) {
@@ -138,7 +139,7 @@ function stackStates() {
 /** The connections: a row each; the button of a row chooses it, and its state is marked in the diagram. */
 function stackConnections(host) {
   const body = el("tbody", {});
-  const head = el("tr", {}, el("th", { scope: "col" }, "local ↔ remote"), ...STACK_COLUMNS.map(([, words]) => el("th", { scope: "col" }, words)), el("th", { scope: "col" }, "to send"), el("th", { scope: "col" }, "to read"));
+  const head = el("tr", {}, el("th", { scope: "col" }, "local ↔ remote"), ...STACK_COLUMNS.map(([, words]) => el("th", { scope: "col" }, words)), el("th", { scope: "col" }, "send buffer"), el("th", { scope: "col" }, "receive buffer"));
   const table = el("table", { class: "ml-st-table" }, el("thead", {}, head), body);
   const more = el("p", { class: "ml-hint" });
   const root = el("div", {}, el("h3", {}, "TCP connections"), el("div", { class: "ml-st-scroll", tabindex: "0", role: "region", "aria-label": "TCP connections" }, table), more);
@@ -206,6 +207,10 @@ function stackFaults(host) {
           setAttrs(slider, { "data-held": null });
           host.act("stack.lan", { lan: chosen, fault: row.name, at: Number(slider.value) });
         },
+        // A drag that ends where it began is no change: without these the slider would stay held and hide later values.
+        pointerup: () => setAttrs(slider, { "data-held": null }),
+        pointercancel: () => setAttrs(slider, { "data-held": null }),
+        blur: () => setAttrs(slider, { "data-held": null }),
       },
     });
     return labelled(row.name, el("span", { class: "ml-st-slider" }, slider, shown));

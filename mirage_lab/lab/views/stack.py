@@ -92,7 +92,7 @@ def _row(name: str, received: int | None, sent: int | None, counts: Mapping[str,
 def connection(flow: TcpFlow) -> dict[str, Any]:
     """Return what a connection is at the moment; sizes in bytes, times in ns, None for what is not known yet."""
     pcb = flow.pcb
-    unread, early, unsent = pcb.buffered
+    unread, early, queued = pcb.buffered
     congestion = pcb.congestion
     return {
         "id": _id(flow),
@@ -106,7 +106,8 @@ def connection(flow: TcpFlow) -> dict[str, Any]:
         "window": pcb.snd_wnd,
         "rto": pcb.rtt.rto,
         "srtt": pcb.rtt.srtt or None,
-        "send": [unsent, pcb.profile.buffer],
+        "retransmitted": flow.retransmitted,
+        "send": [queued, pcb.profile.buffer],
         "receive": [unread + early, pcb.profile.buffer],
         "early": early,
         "mss": pcb.mss,

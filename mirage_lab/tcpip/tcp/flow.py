@@ -25,11 +25,12 @@ class TcpFlow:
 
     module_type: ClassVar[str] = "FLOW"
 
-    __slots__ = ("_address", "_pseudo", "_readable", "_tcp", "_timer", "_writable", "established", "key", "pcb")
+    __slots__ = ("_address", "_pseudo", "_readable", "_tcp", "_timer", "_writable", "established", "key", "pcb", "retransmitted")
 
     def __init__(self, tcp: TcpV4, address: int, key: int, pcb: Pcb) -> None:
         self.pcb = pcb
         self.key = key
+        self.retransmitted = 0
         self.established = tasks.Condition()
         self._tcp = tcp
         self._address = address

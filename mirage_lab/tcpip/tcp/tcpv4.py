@@ -169,6 +169,7 @@ class TcpV4:
         for name, fields in pcb.remarks:
             if name == "tcp.retransmit":
                 self._retransmitted += 1
+                flow.retransmitted += 1
             elif name == "tcp.rto" and fields["tries"] >= DOUBT:
                 self.ipv4.doubt(flow.key >> 32)
             kind = self._kinds[name]

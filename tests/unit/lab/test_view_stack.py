@@ -56,14 +56,28 @@ def test_an_open_connection_lights_its_state_and_shows_its_numbers() -> None:
         data = snapshot(lab)
         assert data["lit"] == {"ESTABLISHED": 1}
         (connection,) = data["connections"]
-        pcb = lab.machine.toolstack.domain(lab.machine.domid("web")).queue
-        assert pcb is not None and connection["state"] == "ESTABLISHED" and connection["cwnd"] == 14_600 and connection["ssthresh"] is None
+        assert connection["state"] == "ESTABLISHED" and connection["retransmitted"] == 0
+        assert connection["cwnd"] == 14_600 and connection["ssthresh"] is None
         assert connection["send"] == [0, 262_144] and connection["local"] == "10.0.0.2:80" and connection["srtt"] > 0
         chosen = snapshot(lab, {"stack.connection": connection["id"]})
         assert chosen["selected"] == connection["id"] and snapshot(lab, {"stack.connection": "gone"})["selected"] is None
         other = snapshot(lab, {"stack.domain": "gateway of br0"})
         assert other["connections"][0]["remote"] == "10.0.0.2:80"
         assert "● 1 connection" in (stack.picture(lab, {}) or "")
+
+
+def test_a_connection_tells_its_own_retransmissions() -> None:
+    with Lab.demo("web", seed=1) as lab:
+        lab.run(seconds(1))
+        lab.command("fetch", lan="br0", address="10.0.0.2", port=80, request=b"")
+        lab.run(ms(100))
+        trace, began = lab.capture(lab.lan("br0")), lab.now
+        lab.set_lan("br0", loss=1.0)
+        lab.command("fetch", lan="br0", address="10.0.0.2", port=80, request=b"")
+        lab.run(ms(3_500))
+        rows = snapshot(lab, {"stack.domain": "gateway of br0"})["connections"]
+        assert [(row["state"], row["retransmitted"]) for row in rows] == [("ESTABLISHED", 0), ("SYN_SENT", 2)]
+        assert [frame.t - began for frame in trace if frame.t >= began] == [0, seconds(1), seconds(3)]
 
 
 def test_the_diagram_has_every_arrow_of_the_stacks_table() -> None:

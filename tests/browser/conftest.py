@@ -10,23 +10,28 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = Path(os.environ.get("MIRAGE_LAB_ARTEFACTS") or ROOT / "build" / "browser")
 SIZE = {"width": 1366, "height": 768}
 PATIENCE = 60_000
 """Milliseconds a page may take for what is only slow."""
+
+ALONE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
+"""No name has an address for the browser: what is asked of another host is written down and not sent."""
 
 DEMO = """%load_ext mirage_lab
 from mirage_lab import *
@@ -48,7 +53,7 @@ def browser_type_launch_args() -> dict[str, Any]:
         if os.environ.get("MIRAGE_LAB_REQUIRE") == "all":
             pytest.fail("chromium is not installed and MIRAGE_LAB_REQUIRE=all")
         pytest.skip("chromium is not installed")
-    return {"executable_path": path, "args": ["--no-sandbox", "--disable-dev-shm-usage"]}
+    return {"executable_path": path, "args": ["--no-sandbox", "--disable-dev-shm-usage", ALONE]}
 
 
 def _bootstrap() -> Any:
@@ -107,6 +112,8 @@ def wait_for(true: Callable[[], Any], what: str, within: float = 60.0) -> Any:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    for old in SHOTS.glob("failed-*.png"):
+        old.unlink()
     made = Server(tmp_path_factory.mktemp("jupyter"))
     yield made
     made.close()
@@ -132,7 +139,8 @@ class Desk:
         self.page.set_default_timeout(PATIENCE)
         self.asked: list[str] = []
         self.trouble: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.context.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("websocket", lambda opened: self.asked.append(opened.url))
         self.page.on("console", lambda message: self.trouble.append(message.text) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
         self.name = ""
@@ -214,9 +222,12 @@ class Desk:
         found: str = self.view.locator(".ml-line").text_content()
         return found
 
-    def shot(self, name: str) -> None:
-        """Keep a screenshot of the page."""
+    def shot(self, name: str, of: Any = None) -> None:
+        """Keep a screenshot of the page, scrolled to a place if one is named."""
         SHOTS.mkdir(parents=True, exist_ok=True)
+        if of is not None:  # a notebook draws cells as they come into sight, and moves others for it
+            of.evaluate("node => node.scrollIntoView({ block: 'start' })")
+            expect(of).to_be_in_viewport()
         self.page.screenshot(path=SHOTS / f"{name}.png")
 
     def close(self) -> None:
@@ -235,6 +246,20 @@ def desk(browser: Any, server: Server) -> Iterator[Desk]:
     made = Desk(browser, server)
     yield made
     made.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Keep a screenshot of the desks of a test that failed."""
+    report: Any = yield
+    if report.when == "call" and report.failed:
+        desks = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Desk)]
+        for desk in desks:
+            try:
+                desk.shot("failed-" + re.sub(r"\W+", "-", item.name).strip("-"))
+            except Exception as error:  # the page may be what has failed
+                report.sections.append(("screenshot", f"none: {error}"))
+    return report
 
 
 @pytest.fixture(scope="module")

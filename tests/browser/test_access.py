@@ -17,9 +17,10 @@ GRAVE = ("serious", "critical")
 
 CUT = """() => {
     const view = document.querySelector(".mirage-lab");
-    const edge = view.getBoundingClientRect().right + 1;
+    const edge = Math.min(view.getBoundingClientRect().right, view.closest(".jp-Cell").getBoundingClientRect().right) + 1;
+    const reached = (style) => /auto|scroll/.test(style.overflowX) || style.textOverflow === "ellipsis";
     const scrolls = (node) => {
-        for (let at = node; at !== view; at = at.parentElement) if (/auto|scroll|hidden/.test(getComputedStyle(at).overflowX)) return true;
+        for (let at = node; at !== view; at = at.parentElement) if (reached(getComputedStyle(at))) return true;
         return false;
     };
     const out = (node) => node.getClientRects().length && node.getBoundingClientRect().right > edge && !scrolls(node);
@@ -124,7 +125,7 @@ def test_nothing_is_cut_off_at_1366_by_768_nor_at_200_per_cent(demo: Desk, tab: 
         demo.page.wait_for_function("width => window.innerWidth === width", arg=size["width"])
         assert demo.page.evaluate(CUT) == []
         if size["width"] < 700:
-            demo.shot(f"zoom-{tab}")
+            demo.shot(f"zoom-{tab}", demo.view.locator(".ml-panel"))
     demo.page.set_viewport_size({"width": 1366, "height": 768})
 
 

@@ -10,7 +10,14 @@ from playwright.sync_api import expect
 from tests.browser.conftest import DEMO, Desk, notebook
 
 PAYLOAD = "<img src=x onerror=window.owned=1><script>window.owned=1</script>"
+PATH = PAYLOAD.replace(" ", "/")
+"""The same for a browser; without spaces it is a path that a server takes for one."""
 
+
+def nothing_of_it_is_an_element(desk: Desk) -> None:
+    """Neither the picture nor the script of the payload is in the page, and neither has run."""
+    assert desk.page.evaluate("() => document.querySelectorAll('img[onerror], .mirage-lab script, .jp-OutputArea script').length") == 0
+    assert desk.page.evaluate("() => window.owned === undefined")
 
 
 def test_html_from_a_guest_never_becomes_an_element(desk: Desk) -> None:
@@ -24,7 +31,8 @@ def test_html_from_a_guest_never_becomes_an_element(desk: Desk) -> None:
         "    console.log(payload)\n"
         "    stack.udpv4.write('10.0.0.1', 7, payload.encode())\n"
         "    flow = await stack.tcpv4.create_connection(('10.0.0.2', 80))\n"
-        "    await flow.write(f'GET /{payload} HTTP/1.1\\r\\n\\r\\n'.encode())\n"
+        f"    await flow.write(b'GET /{PATH} HTTP/1.1\\r\\nHost: web\\r\\n\\r\\n')\n"
+        "    await flow.read()\n"
         "    raise RuntimeError(payload)\n",
         "tcpip = devices.direct_stackv4_with_static_ipv4(devices.netif('0'), address='10.0.0.9/24')\n"
         "vm = lab.create(evil(devices.default_console, tcpip), vif=[lab.lan('br0')])\nvm.unpause()\nlab.run(seconds(1))\n"
@@ -46,16 +54,22 @@ def test_html_from_a_guest_never_becomes_an_element(desk: Desk) -> None:
             expect(desk.view.locator(".ml-pk-words")).to_contain_text("match")
             desk.view.locator(".ml-pk-frame").first.click()
             desk.view.locator(".ml-pk-hex").wait_for()
-            field.fill(f"frame contains {json.dumps(PAYLOAD)}")
+            field.fill('frame contains "onerror=window.owned=1"')
             field.press("Enter")
+            expect(desk.view.locator(".ml-pk-line")).to_contain_text("frame contains")
+            for protocol, said in (("UDP", PAYLOAD), ("TCP", PATH)):
+                desk.view.locator(".ml-pk-frame", has=desk.page.locator("[aria-colindex='5']", has_text=protocol)).first.click()
+                expect(desk.view.locator(".ml-pk-title")).to_contain_text(protocol)
+                assert said in "".join(desk.view.locator(".ml-pk-chars").all_text_contents())
+                nothing_of_it_is_an_element(desk)
         elif tab == "xenstore":
             expect(desk.view.locator(".ml-xs")).to_contain_text("<img src=x onerror")
+        nothing_of_it_is_an_element(desk)
     desk.view.locator(".ml-console > summary").click()
     desk.view.locator(".ml-console select").select_option("evil")
     expect(desk.view.locator(".ml-console-text")).to_contain_text("<img src=x onerror")
     desk.shot("hostile")
-    assert desk.page.evaluate("() => document.querySelectorAll('img[onerror], .mirage-lab script, .jp-OutputArea script').length") == 0
-    assert desk.page.evaluate("() => window.owned === undefined")
+    nothing_of_it_is_an_element(desk)
 
 
 def test_a_guest_that_spins_under_play_leaves_the_page_answering(desk: Desk) -> None:

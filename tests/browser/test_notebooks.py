@@ -27,8 +27,7 @@ def test_the_tour_runs_from_run_all_to_the_last_cell(desk: Desk) -> None:
     count, _ = desk.cells()
     numbers = desk.page.evaluate(NUMBERS)
     assert count > 20 and numbers == sorted(numbers) and None not in numbers
-    desk.view.scroll_into_view_if_needed()
-    desk.shot("tour")
+    desk.shot("tour", desk.view)
 
 
 def pictures(desk: Desk) -> list[tuple[float, float]]:
@@ -104,6 +103,7 @@ def test_a_restarted_kernel_closes_its_forward_and_the_view_says_that_it_is_gone
         return False
 
     wait_for(refused, "the port is closed")
+    expect(desk.page.locator(".ml-gone")).to_be_visible()
     expect(desk.page.locator(".ml-gone")).to_contain_text("The kernel of this widget is gone")
     desk.shot("kernel-gone")
     desk.run()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from mirage_lab.irmin import BYTES, Repo
+from mirage_lab.irmin.commit import Commit
 from mirage_lab.runtime import RunQueue, World
 from mirage_lab.tracing.recorder import Kind
 from mirage_lab.xen.abi import errno
@@ -16,9 +18,10 @@ from mirage_lab.xen.abi.io import xs_wire as wire
 from mirage_lab.xen.abi.io.xenbus import parse
 from mirage_lab.xen.abi.xen import Domid
 from mirage_lab.xen.xenstore.client import Client
+from mirage_lab.xen.xenstore.history import MOST, History
 from mirage_lab.xen.xenstore.request import answer
 from mirage_lab.xen.xenstore.store import Node, Store, StoreError, View, allowed
-from mirage_lab.xen.xenstore.transaction import Transaction
+from mirage_lab.xen.xenstore.transaction import Engine, Transaction
 
 __all__ = ["Connection", "Daemon", "Watch"]
 
@@ -61,6 +64,7 @@ class Connection:
         self.name = name
         self.watches: list[Watch] = []
         self.transactions: dict[int, Transaction] = {}
+        self.bases: dict[int, Commit | None] = {}
         self.callback: Callable[[Watch, str], None] | None = None
         self.error = ""
         self._page = page
@@ -88,7 +92,8 @@ class Connection:
         if self.domid and len(self.transactions) >= TRANSACTIONS:
             raise StoreError(errno.ENOSPC, f"domain {self.domid} has {TRANSACTIONS} transactions open")
         tid = self.daemon.next_tid()
-        self.transactions[tid] = Transaction(self.store, tid, self.domid)
+        self.transactions[tid] = Transaction(self.store, tid, self.domid, self.daemon.engine)
+        self.bases[tid] = self.daemon.history.head
         return tid
 
     def end(self, tid: int, commit: bool) -> None:
@@ -96,11 +101,13 @@ class Connection:
         if tid not in self.transactions:
             raise StoreError(errno.ENOENT, f"transaction {tid}")
         transaction = self.transactions.pop(tid)
+        base = self.bases.pop(tid)
         ended = "committed" if commit else "dropped"
         try:
             if commit:
                 with self.daemon.acting(self, tid):
                     transaction.commit()
+                    self.daemon.history.done(self.domid, tid, base)
         except StoreError as error:
             ended = error.name
             raise
@@ -203,28 +210,40 @@ class Connection:
 class _Acting:
     """Who changes the store at the moment, for the events, and which watches a transaction of it has fired."""
 
-    __slots__ = ("_before", "_daemon", "_now", "_told")
+    __slots__ = ("_before", "_connection", "_daemon", "_tid")
 
-    def __init__(self, daemon: Daemon, who: str, tid: int) -> None:
+    def __init__(self, daemon: Daemon, connection: Connection, tid: int) -> None:
         self._daemon = daemon
-        self._now = (who, tid)
-        self._before, self._told = daemon.actor, daemon.told
+        self._connection = connection
+        self._tid = tid
+        self._before = (daemon.actor, daemon.told, daemon.acting_domid)
 
     def __enter__(self) -> None:
-        self._daemon.actor, self._daemon.told = self._now, set()
+        daemon, connection = self._daemon, self._connection
+        daemon.actor, daemon.told, daemon.acting_domid = (connection.name, self._tid), set(), connection.domid
 
     def __exit__(self, *exc: object) -> None:
-        self._daemon.actor, self._daemon.told = self._before, self._told
+        self._daemon.actor, self._daemon.told, self._daemon.acting_domid = self._before
 
 
 class Daemon:
     """xenstored, running on dom0's queue."""
 
-    def __init__(self, world: World, queue: RunQueue, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        world: World,
+        queue: RunQueue,
+        say: Callable[[str], None] = lambda text: None,
+        engine: Engine = "irmin",
+        history: History | None = None,
+    ) -> None:
         self.store = Store()
+        self.engine = engine
+        self.history = history or History(Repo(BYTES, clock=lambda: (world.epoch_ns + world.now) // 1_000_000_000), MOST)
         self.queue = queue
         self.say = say
         self.actor: tuple[str, int] = ("dom0", 0)
+        self.acting_domid = 0
         self.told: set[tuple[Watch, str]] = set()
         self._world = world
         self._connections: dict[int, Connection] = {}
@@ -240,7 +259,7 @@ class Daemon:
 
     def acting(self, connection: Connection, tid: int) -> _Acting:
         """Return a context in which changes are `connection`'s."""
-        return _Acting(self, connection.name, tid)
+        return _Acting(self, connection, tid)
 
     def tell(self, kind: Kind, source: str, fields: dict[str, object]) -> None:
         """Record an event that leads further."""
@@ -303,6 +322,9 @@ class Daemon:
 
     def _changed(self, op: str, path: str, removed: dict[str, Node]) -> None:
         who, tid = self.actor
+        self.history.note(op, path, self.store.nodes)
+        if not tid:
+            self.history.done(self.acting_domid)
         kind = self._kinds[op]
         world = self._world
         before = world.cause

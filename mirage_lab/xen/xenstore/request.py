@@ -54,6 +54,20 @@ def _directory(connection: Connection, tid: int, payload: bytes) -> bytes:
     return found
 
 
+def _directory_part(connection: Connection, tid: int, payload: bytes) -> bytes:
+    """`path offset` -> `generation`, as many names from that byte on as a message holds, and an empty name at the end of the list."""
+    path, offset = _strings(payload, 2)
+    if not offset.isdecimal() or len(offset) > 9:
+        raise StoreError(errno.EINVAL, f"offset {offset[:10]!r}")
+    where = absolute(path, connection.domid)
+    names = b"".join(name.encode() + b"\0" for name in connection.view(tid).directory(where, connection.domid)) + b"\0"
+    generation = b"%d\0" % connection.store.nodes[where].children_generation if where in connection.store.nodes else b"0\0"
+    part = names[int(offset) : int(offset) + wire.PAYLOAD_MAX - len(generation)]
+    if int(offset) + len(part) < len(names):
+        part = part[: part.rfind(b"\0") + 1]
+    return generation + part
+
+
 def _read(connection: Connection, tid: int, payload: bytes) -> bytes:
     return connection.view(tid).read(_path(connection, payload), connection.domid)
 
@@ -167,4 +181,5 @@ _HANDLERS: Final[dict[int, Callable[[Connection, int, bytes], bytes]]] = {
     wire.RESUME: _toolstack_only,
     wire.SET_TARGET: _toolstack_only,
     wire.RESET_WATCHES: _reset_watches,
+    wire.DIRECTORY_PART: _directory_part,
 }

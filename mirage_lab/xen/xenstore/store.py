@@ -10,7 +10,7 @@ n none, r read, w write, b both (xenstore-chmod).  dom0 may do everything.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from mirage_lab.signatures.errors import RemoteProtocolError
@@ -81,6 +81,14 @@ def absolute(path: str, domid: int) -> str:
 def parent_of(path: str) -> str:
     """Return the path of the parent; of the root, the root."""
     return path.rpartition("/")[0] or "/"
+
+
+def _with_parents(path: str) -> list[str]:
+    found = [path]
+    while path != "/":
+        path = parent_of(path)
+        found.append(path)
+    return found
 
 
 def allowed(node: Node, domid: int, wanted: str) -> bool:
@@ -268,6 +276,26 @@ class Store(View):
             del self.nodes[path]
         else:
             self.nodes[path] = node
+
+    @property
+    def version(self) -> int:
+        """A number that every change makes larger."""
+        return self._generation
+
+    def restore(self, entries: Mapping[str, tuple[bytes, Perms]]) -> None:
+        """Become the tree of these values and permissions, by path; nobody is told, and parents that are missing are made."""
+        self.nodes = {"/": self.nodes["/"]}
+        self.owned = {}
+        for path in sorted({above for given in entries for above in _with_parents(given)} - {"/"}):
+            value, perms = entries.get(path, (b"", ((0, "n"),)))
+            holder = self.nodes[parent_of(path)]
+            names = (*holder.children, path.rpartition("/")[2])
+            self.nodes[parent_of(path)] = Node(holder.value, holder.perms, names, holder.generation, self._next())
+            self.nodes[path] = Node(value, perms, (), self._next(), 0)
+            self._count(perms[0][0], 1)
+        if "/" in entries:
+            root = self.nodes["/"]
+            self.nodes["/"] = Node(*entries["/"], root.children, self._next(), root.children_generation)
 
     def _next(self) -> int:
         self._generation += 1

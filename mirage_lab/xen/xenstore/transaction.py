@@ -1,36 +1,48 @@
 """Transaction: a view on top of the store that keeps its changes to itself until it commits.
 
-It remembers what it looked at, with the generations then: a node it read, a list of children it took.  If one of them has
-changed when it ends, the commit is refused with EAGAIN and the client tries again; otherwise its operations are carried
-out on the store, one after the other, and only then do watches fire.
+What is a conflict, and ends with EAGAIN, is the engine's to say; three are there to be compared:
+
+    irmin    the operations are replayed on the store as it is by then; a conflict only if one would now be answered otherwise
+    naive    something it looked at, parents of what it made included, has changed in any way (as the C xenstored)
+    serial   anything at all has changed
+
+Then the changes are carried out on the store, one after the other, and only then do watches fire.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Literal
 
 from mirage_lab.xen.abi import errno
 from mirage_lab.xen.xenstore.store import ENTRIES, Node, Perms, Store, StoreError, View
 
-__all__ = ["OPERATIONS", "Transaction"]
+__all__ = ["ENGINES", "OPERATIONS", "Engine", "Transaction"]
 
 OPERATIONS: Final = 1_024
 NODES: Final = 1_024
 """Nodes a guest may look at in one transaction."""
+QUESTIONS: Final = 4_096
+"""Operations of a guest in one transaction, questions included: they are asked again at its end."""
+
+Engine = Literal["irmin", "naive", "serial"]
+ENGINES: Final[tuple[Engine, ...]] = ("irmin", "naive", "serial")
 
 
 class Transaction(View):
     """One transaction of one domain."""
 
-    def __init__(self, store: Store, tid: int, domid: int) -> None:
+    def __init__(self, store: Store, tid: int, domid: int, engine: Engine = "irmin") -> None:
         super().__init__(lambda op, path, removed: None)
         self.tid = tid
         self.domid = domid
+        self.engine = engine
         self._store = store
+        self._started = store.version
         self._changes: dict[str, Node | None] = {}
-        self._seen: dict[str, int] = {}
-        self._listed: dict[str, int] = {}
-        self._log: list[tuple[str, str, Any]] = []
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._log: list[tuple[str, tuple[Any, ...], Any]] = []
+        self._changed_so_far = 0
         self._owned: dict[int, int] = {}
         self._generation = 1 << 62
 
@@ -41,9 +53,7 @@ class Transaction(View):
         if path not in self._seen:
             if self.domid and len(self._seen) >= NODES:
                 raise StoreError(errno.ENOSPC, f"more than {NODES} nodes in one transaction")
-            self._seen[path] = node.generation if node is not None else 0
-        if listing and node is not None:
-            self._listed.setdefault(path, node.children_generation)
+            self._seen[path] = _generations(node)
         return node
 
     def _put(self, path: str, node: Node | None) -> None:
@@ -61,70 +71,107 @@ class Transaction(View):
         if owned + more > ENTRIES:
             raise StoreError(errno.ENOSPC, f"domain {owner} owns {owned} nodes; {ENTRIES} are allowed")
 
-    def directory(self, path: str, domid: int = 0) -> list[str]:
-        """Return the names of the children; a later change of the list is a conflict, even of a node changed here."""
-        base = self._store.nodes.get(path)
-        if base is not None:
-            self._listed.setdefault(path, base.children_generation)
-        return super().directory(path, domid)
+    # operations, each noted with its answer ------------------------------------------------------------------------
+
+    def _noted(self, name: str, act: Callable[..., Any], *args: Any) -> Any:
+        if self.domid and len(self._log) >= QUESTIONS:
+            raise StoreError(errno.ENOSPC, f"more than {QUESTIONS} operations in one transaction")
+        try:
+            answer = act(*args)
+        except StoreError as error:
+            self._log.append((name, args, error.name))
+            raise
+        self._log.append((name, args, answer))
+        return answer
 
     def _ready(self) -> None:
-        if len(self._log) >= OPERATIONS:
+        if self._changed_so_far >= OPERATIONS:
             raise StoreError(errno.ENOSPC, f"more than {OPERATIONS} changes in one transaction")
+        self._changed_so_far += 1
+
+    def exists(self, path: str, domid: int = 0) -> bool:
+        """True if the domain can read a node there."""
+        found: bool = self._noted("exists", super().exists, path, domid)
+        return found
+
+    def read(self, path: str, domid: int = 0) -> bytes:
+        """Return a value."""
+        value: bytes = self._noted("read", super().read, path, domid)
+        return value
+
+    def directory(self, path: str, domid: int = 0) -> list[str]:
+        """Return the names of the children."""
+        names: list[str] = self._noted("directory", super().directory, path, domid)
+        return names
+
+    def get_perms(self, path: str, domid: int = 0) -> Perms:
+        """Return the permissions."""
+        perms: Perms = self._noted("get_perms", super().get_perms, path, domid)
+        return perms
 
     def write(self, path: str, value: bytes, domid: int = 0) -> None:
         """Write, for now only here."""
         self._ready()
-        super().write(path, value, domid)
-        self._log.append(("write", path, value))
+        self._noted("write", super().write, path, value, domid)
 
     def mkdir(self, path: str, domid: int = 0) -> None:
         """Make a node, for now only here."""
         self._ready()
-        super().mkdir(path, domid)
-        self._log.append(("mkdir", path, None))
+        self._noted("mkdir", super().mkdir, path, domid)
 
     def rm(self, path: str, domid: int = 0) -> None:
         """Remove, for now only here."""
         self._ready()
-        super().rm(path, domid)
-        self._log.append(("rm", path, None))
+        self._noted("rm", super().rm, path, domid)
 
     def set_perms(self, path: str, perms: Perms, domid: int = 0) -> None:
         """Set permissions, for now only here."""
         self._ready()
-        super().set_perms(path, perms, domid)
-        self._log.append(("set_perms", path, perms))
+        self._noted("set_perms", super().set_perms, path, perms, domid)
+
+    # the end -------------------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
         """Carry out on the store what was done here, all of it or nothing.
 
         Raises StoreError EAGAIN on a conflict, ENOSPC when the domain has come to own too much meanwhile.
         """
-        nodes = self._store.nodes
-        for path, generation in self._seen.items():
-            node = nodes.get(path)
-            if (node.generation if node is not None else 0) != generation:
-                raise StoreError(errno.EAGAIN, f"transaction {self.tid}: {path} changed meanwhile")
-        for path, generation in self._listed.items():
-            node = nodes.get(path)
-            if node is None or node.children_generation != generation:
-                raise StoreError(errno.EAGAIN, f"transaction {self.tid}: the children of {path} changed meanwhile")
+        if self._store.version != self._started:
+            self._validate()
         if self.domid and self._owned.get(self.domid, 0) > 0:
             self._room(self.domid, 0)
         self._store.committing = True
         try:
-            self._carry_out(self._store)
+            for name, args, answer in self._log:
+                if answer is None:
+                    getattr(self._store, name)(*args)
         finally:
             self._store.committing = False
 
-    def _carry_out(self, store: Store) -> None:
-        for op, path, value in self._log:
-            if op == "write":
-                store.write(path, value, self.domid)
-            elif op == "mkdir":
-                store.mkdir(path, self.domid)
-            elif op == "rm":
-                store.rm(path, self.domid)
-            else:
-                store.set_perms(path, value, self.domid)
+    def _validate(self) -> None:
+        """Raise EAGAIN if what was answered here does not hold on the store as it is now."""
+        match self.engine:
+            case "serial":
+                raise StoreError(errno.EAGAIN, f"transaction {self.tid}: the store has changed meanwhile")
+            case "naive":
+                for path, generations in self._seen.items():
+                    if _generations(self._store.nodes.get(path)) != generations:
+                        raise StoreError(errno.EAGAIN, f"transaction {self.tid}: {path} changed meanwhile")
+            case "irmin":
+                self._replay()
+
+    def _replay(self) -> None:
+        again = Transaction(self._store, self.tid, self.domid)
+        for name, args, answer in self._log:
+            try:
+                now = getattr(again, name)(*args)
+            except StoreError as error:
+                if error.name == "ENOSPC" and answer is None:
+                    raise
+                now = error.name
+            if now != answer:
+                raise StoreError(errno.EAGAIN, f"transaction {self.tid}: {name} {args[0]} would be answered otherwise now")
+
+
+def _generations(node: Node | None) -> tuple[int, int]:
+    return (0, 0) if node is None else (node.generation, node.children_generation)

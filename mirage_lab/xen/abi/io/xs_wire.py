@@ -35,6 +35,7 @@ RESUME: Final = 18
 SET_TARGET: Final = 19
 RESTRICT: Final = 20
 RESET_WATCHES: Final = 21
+DIRECTORY_PART: Final = 22
 
 OP_NAMES: Final = {
     0: "debug",
@@ -59,6 +60,7 @@ OP_NAMES: Final = {
     19: "set_target",
     20: "restrict",
     21: "reset_watches",
+    22: "directory_part",
 }
 
 HEADER: Final = struct.Struct("<IIII")

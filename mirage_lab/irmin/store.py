@@ -81,7 +81,7 @@ class Repo:
         self.watches = Watches()
         self.closed = False
         self._clock = clock
-        self._made = 0
+        self._made = 0 if clock is not None else max((head.info.date for head in self.heads.values()), default=0)
         self._named: WeakValueDictionary[bytes, Commit] = WeakValueDictionary()
         self._moved: list[tuple[str, Commit | None]] = []
 

@@ -35,10 +35,23 @@ def demo(words: Sequence[str]) -> int:
     return 0
 
 
+def xenstored(words: Sequence[str]) -> int:
+    """Serve a xenstore on a Unix socket."""
+    from mirage_lab.lab.xenstored import main as serve
+
+    return serve(words)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; exit codes as `mirage_lab.tool.cli`."""
     try:
-        return cli.main(arguments, extra={"demo": (demo, "boot a unikernel, fetch its page and follow its packets, here in the terminal")})
+        return cli.main(
+            arguments,
+            extra={
+                "demo": (demo, "boot a unikernel, fetch its page and follow its packets, here in the terminal"),
+                "xenstored": (xenstored, "serve a xenstore on a Unix socket, every change a commit of a Git repository"),
+            },
+        )
     except BrokenPipeError:  # mirage-lab demo | head
         sys.stderr.close()
         return 0

@@ -3,8 +3,8 @@
     guest ── ring page, xs_wire ──▶ Connection ──▶ Store ── changed paths ──▶ watches of every Connection
     dom0  ── Client, direct calls ──────────────────┘
 
-The store is plain memory here; permissions, watches, transactions and quotas are those of the C xenstored.  Read store,
-transaction, then daemon.
+Permissions, watches and quotas are those of the C xenstored.  Every change becomes a commit of Irmin (`history`), and what a
+conflict of transactions is, one can choose (`transaction`).  Read store, transaction, history, then daemon.
 """
 
 from mirage_lab.xen.xenstore.client import Client

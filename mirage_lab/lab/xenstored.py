@@ -1,0 +1,242 @@
+"""xenstored: the lab's xenstore as a program of its own, on a Unix socket that unmodified xenstore-read, -write, -ls and so on use.
+
+    mirage-lab xenstored --path S --database DB        XENSTORED_PATH=S xenstore-write /one/two/three 4        git -C DB log main
+
+With a database each change is a commit there, on disk before its reply is sent; many that come together are synced together.
+It is read again at the next start; watches and open transactions end with their connections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from mirage_lab.irmin import BYTES, Repo, StoreError
+from mirage_lab.irmin.git import Git
+from mirage_lab.runtime import World
+from mirage_lab.xen.abi import errno
+from mirage_lab.xen.abi.io import xs_wire as wire
+from mirage_lab.xen.abi.xen import Domid
+from mirage_lab.xen.xenstore.daemon import Connection, Daemon
+from mirage_lab.xen.xenstore.history import MOST, History
+from mirage_lab.xen.xenstore.transaction import ENGINES, Engine
+
+__all__ = ["Xenstored", "main"]
+
+CHUNK: Final = 64 << 10
+BACKLOG: Final = 1 << 20
+"""Bytes of replies a client may leave untaken before its requests wait."""
+CLIENTS: Final = 256
+IDLE: Final = 0.3
+"""Seconds without a request after which git sees everything."""
+
+
+class Client(Connection):
+    """A client on the socket, with dom0's rights as on a real host, where only root may open it."""
+
+    def __init__(self, daemon: Daemon, sock: socket.socket, name: str) -> None:
+        super().__init__(daemon, Domid(0), name, None, lambda: None)
+        self.sock = sock
+        self.answered: list[tuple[int, int]] = []
+        self.kept = 0
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the client has not taken."""
+        return len(self._out)
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes and answer the requests in them; raises RingError when they are none."""
+        self._in += data
+        at = 0
+        while at + wire.HEADER.size <= len(self._in):
+            _, rid, tid, length = wire.HEADER.unpack_from(self._in, at)
+            at += wire.HEADER.size + length
+            if at <= len(self._in):
+                self.answered.append((rid, tid))
+        self._requests()
+
+    def settle(self, refused: str = "") -> None:
+        """The answers since the last time may go, or (when what they say is not on disk) an error in place of each."""
+        if refused:
+            del self._out[self.kept :]
+            for rid, tid in self.answered:
+                self._out += wire.message(wire.ERROR, rid, tid, refused.encode() + b"\0")
+        self.answered.clear()
+        self.kept = len(self._out)
+
+    def flush(self) -> None:
+        """Send what the socket takes; raises OSError."""
+        if self.kept:
+            with contextlib.suppress(BlockingIOError, InterruptedError):
+                sent = self.sock.send(self._out[: self.kept])
+                del self._out[:sent]
+                self.kept -= sent
+
+
+class Xenstored:
+    """The daemon, listening on `path` when it is made; `serve` works until `stop` is called, from any thread or signal."""
+
+    def __init__(self, path: Path, engine: Engine = "irmin", database: Path | None = None) -> None:
+        if not hasattr(socket, "AF_UNIX"):
+            raise StoreError("this system has no Unix sockets: xenstored needs one")
+        self.path = path
+        self._repo = Repo(BYTES, None if database is None else Git(database, "group"), author="xenstored")
+        world = World(0)
+        self.daemon = Daemon(world, world.queue("dom0"), engine=engine, history=History(self._repo, MOST if database is None else None))
+        if self.daemon.history.head is not None:
+            self.daemon.store.restore(self.daemon.history.entries())
+        self._clients: dict[socket.socket, Client] = {}
+        self._selector = selectors.DefaultSelector()
+        self._wake, self._woken = socket.socketpair()
+        self._stopping = False
+        self._idle = True
+        self._number = 0
+        self._listener = self._listen()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+
+    def _listen(self) -> socket.socket:
+        if self.path.exists():
+            probe = socket.socket(socket.AF_UNIX)
+            try:
+                probe.connect(str(self.path))
+            except OSError:
+                self.path.unlink()  # its daemon was killed
+            else:
+                raise StoreError(f"{self.path}: another xenstored listens there")
+            finally:
+                probe.close()
+        listener = socket.socket(socket.AF_UNIX)
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(self.path))
+        except OSError as error:
+            listener.close()
+            raise StoreError(f"{self.path}: {error.strerror or error}") from None
+        finally:
+            os.umask(before)
+        listener.listen(64)
+        listener.setblocking(False)
+        return listener
+
+    def stop(self, *ignored: object) -> None:
+        """Have `serve` return."""
+        self._stopping = True
+        with contextlib.suppress(OSError):
+            self._woken.send(b"x")
+
+    def serve(self) -> None:
+        """Answer until `stop`."""
+        while not self._stopping:
+            ready = self._selector.select(None if self._idle else IDLE)
+            if not ready:
+                self._idle = True
+                with contextlib.suppress(StoreError):  # a checkpoint that cannot be made loses nothing: it is tried again
+                    self._repo.flush()
+                continue
+            for key, _ in ready:
+                if key.fileobj is self._listener:
+                    self._accept()
+                elif key.fileobj is not self._wake:
+                    self._read(self._clients[key.fileobj])  # type: ignore[index]
+            self._settle()
+            for client in list(self._clients.values()):
+                self._write(client)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            sock, _ = self._listener.accept()
+            if len(self._clients) >= CLIENTS:
+                sock.close()
+                return
+            sock.setblocking(False)
+            self._number += 1
+            self._clients[sock] = Client(self.daemon, sock, f"connection {self._number}")
+            self._selector.register(sock, selectors.EVENT_READ)
+
+    def _read(self, client: Client) -> None:
+        try:
+            data = client.sock.recv(CHUNK) if client.waiting < BACKLOG else None
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if data is None:
+            return
+        try:
+            if not data:
+                raise wire.RingError("the client has gone")
+            self._idle = False
+            client.feed(data)
+        except wire.RingError:
+            self._drop(client)
+
+    def _settle(self) -> None:
+        try:
+            self._repo.settle()
+        except StoreError as error:
+            self.daemon.store.restore(self.daemon.history.entries())
+            refused = errno.NAMES[errno.ENOSPC if "space" in str(error) or "large" in str(error) else errno.EIO]
+            for client in self._clients.values():
+                client.settle(refused)
+            return
+        for client in self._clients.values():
+            client.settle()
+
+    def _write(self, client: Client) -> None:
+        try:
+            client.flush()
+        except OSError:
+            self._drop(client)
+            return
+        wanted = (selectors.EVENT_READ if client.waiting < BACKLOG else 0) | (selectors.EVENT_WRITE if client.kept else 0)
+        if self._selector.get_key(client.sock).events != wanted:
+            self._selector.modify(client.sock, wanted)
+
+    def _drop(self, client: Client) -> None:
+        if self._clients.pop(client.sock, None) is not None:
+            client.unwatch_all()
+            client.transactions.clear()
+            self._selector.unregister(client.sock)
+            client.sock.close()
+
+    def close(self) -> None:
+        """Let go of everything: the socket is removed, the database has it all."""
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self._selector.close()
+        for sock in (self._listener, self._wake, self._woken):
+            sock.close()
+        self.path.unlink(missing_ok=True)
+        self._repo.close()
+
+
+def main(words: Sequence[str]) -> int:
+    """Serve a xenstore on a Unix socket, for xenstore-read, -write, -ls, -watch and the like."""
+    parser = argparse.ArgumentParser(prog="mirage-lab xenstored", description=main.__doc__)
+    parser.add_argument("--path", type=Path, default=Path("xenstored.sock"), help="the socket (xenstored.sock)")
+    parser.add_argument("--database", type=Path, help="a directory, a Git repository in the end, where every change is kept")
+    parser.add_argument("--engine", choices=ENGINES, default="irmin", help="what is a conflict of transactions (irmin)")
+    options = parser.parse_args(words)
+    try:
+        served = Xenstored(options.path, options.engine, options.database)
+    except StoreError as error:
+        print(f"xenstored: {error}", file=sys.stderr)
+        return 1
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, served.stop)
+    print(f"xenstored: XENSTORED_PATH={options.path} xenstore-ls" + (f" · git -C {options.database} log --graph main" if options.database else ""), flush=True)
+    try:
+        served.serve()
+    finally:
+        served.close()
+    return 0

@@ -1,11 +1,13 @@
-"""The console script `mirage-lab`: the front end's commands, and `demo`, the tour without a browser."""
+"""The console script `mirage-lab`: the front end's commands, `demo`, the tour without a browser, and `xenstored`."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from mirage_lab.lab.walk import walk
@@ -36,10 +38,30 @@ def demo(words: Sequence[str]) -> int:
 
 
 def xenstored(words: Sequence[str]) -> int:
-    """Serve a xenstore on a Unix socket."""
-    from mirage_lab.lab.xenstored import main as serve
+    """Serve a xenstore on a Unix socket, for xenstore-read, -write, -ls, -watch and the like."""
+    from mirage_lab.irmin import StoreError
+    from mirage_lab.lab.xenstored import Xenstored
+    from mirage_lab.xen.xenstore.transaction import ENGINES
 
-    return serve(words)
+    parser = argparse.ArgumentParser(prog="mirage-lab xenstored", description=xenstored.__doc__)
+    parser.add_argument("--path", type=Path, default=Path("xenstored.sock"), help="the socket (xenstored.sock)")
+    parser.add_argument("--database", type=Path, help="a directory, a Git repository in the end, where every change is kept")
+    parser.add_argument("--engine", choices=ENGINES, default="irmin", help="what is a conflict of transactions (irmin)")
+    options = parser.parse_args(words)
+    try:
+        served = Xenstored(options.path, options.engine, options.database)
+    except StoreError as error:
+        print(f"xenstored: {error}", file=sys.stderr)
+        return 1
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, served.stop)
+    log = f" · git -C {options.database} log --graph main" if options.database else ""
+    print(f"xenstored: XENSTORED_PATH={options.path} xenstore-ls{log}", flush=True)
+    try:
+        served.serve()
+    finally:
+        served.close()
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,14 +8,10 @@ It is read again at the next start; watches and open transactions end with their
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import selectors
-import signal
 import socket
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,9 +23,9 @@ from mirage_lab.xen.abi.io import xs_wire as wire
 from mirage_lab.xen.abi.xen import Domid
 from mirage_lab.xen.xenstore.daemon import Connection, Daemon
 from mirage_lab.xen.xenstore.history import MOST, History
-from mirage_lab.xen.xenstore.transaction import ENGINES, Engine
+from mirage_lab.xen.xenstore.transaction import Engine
 
-__all__ = ["Xenstored", "main"]
+__all__ = ["Xenstored"]
 
 CHUNK: Final = 64 << 10
 BACKLOG: Final = 1 << 20
@@ -218,25 +214,3 @@ class Xenstored:
             sock.close()
         self.path.unlink(missing_ok=True)
         self._repo.close()
-
-
-def main(words: Sequence[str]) -> int:
-    """Serve a xenstore on a Unix socket, for xenstore-read, -write, -ls, -watch and the like."""
-    parser = argparse.ArgumentParser(prog="mirage-lab xenstored", description=main.__doc__)
-    parser.add_argument("--path", type=Path, default=Path("xenstored.sock"), help="the socket (xenstored.sock)")
-    parser.add_argument("--database", type=Path, help="a directory, a Git repository in the end, where every change is kept")
-    parser.add_argument("--engine", choices=ENGINES, default="irmin", help="what is a conflict of transactions (irmin)")
-    options = parser.parse_args(words)
-    try:
-        served = Xenstored(options.path, options.engine, options.database)
-    except StoreError as error:
-        print(f"xenstored: {error}", file=sys.stderr)
-        return 1
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, served.stop)
-    print(f"xenstored: XENSTORED_PATH={options.path} xenstore-ls" + (f" · git -C {options.database} log --graph main" if options.database else ""), flush=True)
-    try:
-        served.serve()
-    finally:
-        served.close()
-    return 0

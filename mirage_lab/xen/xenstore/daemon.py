@@ -256,6 +256,10 @@ class Daemon:
         self.k_watch = world.recorder.kind("xenstore.watch")
         self._k_transaction = world.recorder.kind("xenstore.transaction")
         self.store.on_change = self._changed
+        if self.history.head is None:
+            for path in sorted(self.store.nodes):
+                self.history.note("mkdir", path, self.store.nodes)
+            self.history.done(0)
 
     def acting(self, connection: Connection, tid: int) -> _Acting:
         """Return a context in which changes are `connection`'s."""

@@ -102,10 +102,11 @@ class History:
         author = f"Domain {domid}"
         told = [_told(*change) for change in waiting]
         message = f"{author}: {told[0]}" if len(told) == 1 else f"{author}: transaction {tid}\n\n" + "\n".join(told)
-        if not tid or base is None or base is head:
+        if not tid or base is head:
             self._commit(_changed(EMPTY if head is None else head.root, waiting), (head,) if head else (), message, author)
             return
-        mine = Commit(_changed(base.root, waiting), (base,), self.repo.info(message, author))
+        before, parents = (EMPTY, ()) if base is None else (base.root, (base,))
+        mine = Commit(_changed(before, waiting), parents, self.repo.info(message, author))
         root = _changed(EMPTY if head is None else head.root, waiting)
         self._commit(root, (head, mine) if head else (mine,), f"{author}: merging transaction {tid}", author)
 

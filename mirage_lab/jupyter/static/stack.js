@@ -14,6 +14,9 @@ const STACK_COLUMNS = [
   ["retransmitted", "resent", (row) => showCount(row.retransmitted)],
 ];
 
+/** So long a slider stays where it was put though the snapshots that come were taken before its command. */
+const STACK_PATIENCE_MS = 1000;
+
 export function stackView(host) {
   const chosen = el("select", { on: { change: (event) => host.look({ "stack.domain": event.target.value, "stack.connection": null }) } });
   const address = el("span", { class: "ml-mono" });
@@ -139,7 +142,7 @@ function stackStates() {
 /** The connections: a row each; the button of a row chooses it, and its state is marked in the diagram. */
 function stackConnections(host) {
   const body = el("tbody", {});
-  const head = el("tr", {}, el("th", { scope: "col" }, "local ↔ remote"), ...STACK_COLUMNS.map(([, words]) => el("th", { scope: "col" }, words)), el("th", { scope: "col" }, "send buffer"), el("th", { scope: "col" }, "receive buffer"));
+  const head = el("tr", {}, el("th", { scope: "col" }, "local ↔ remote"), ...STACK_COLUMNS.map(([, words]) => el("th", { scope: "col" }, words)), el("th", { scope: "col" }, "unacked"), el("th", { scope: "col" }, "unread"));
   const table = el("table", { class: "ml-st-table" }, el("thead", {}, head), body);
   const more = el("p", { class: "ml-hint" });
   const root = el("div", {}, el("h3", {}, "TCP connections"), el("div", { class: "ml-st-scroll", tabindex: "0", role: "region", "aria-label": "TCP connections" }, table), more);
@@ -204,7 +207,7 @@ function stackFaults(host) {
           setAttrs(slider, { "aria-valuetext": row.stops[Number(slider.value)], "data-held": "yes" });
         },
         change: () => {
-          setAttrs(slider, { "data-held": null });
+          setAttrs(slider, { "data-held": null, "data-sent": slider.value, "data-until": Date.now() + STACK_PATIENCE_MS });
           host.act("stack.lan", { lan: chosen, fault: row.name, at: Number(slider.value) });
         },
         // A drag that ends where it began is no change: without these the slider would stay held and hide later values.
@@ -219,6 +222,8 @@ function stackFaults(host) {
   function fill(label, row) {
     const [slider, shown] = label.lastChild.children;
     if (slider.hasAttribute("data-held")) return;
+    if (slider.hasAttribute("data-sent") && slider.dataset.sent !== String(row.at) && Date.now() < Number(slider.dataset.until)) return;
+    setAttrs(slider, { "data-sent": null, "data-until": null });
     if (slider.value !== String(row.at)) slider.value = String(row.at);
     setAttrs(slider, { "aria-valuetext": row.shown });
     setText(shown, row.shown);

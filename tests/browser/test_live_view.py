@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -43,6 +44,16 @@ def test_step_handles_one_event_and_tells_its_line(demo: Any) -> None:
     demo.view.get_by_role("button", name="step", exact=True).click()
     expect(demo.view.locator(".ml-line")).to_have_text("lab.step()")
     expect(demo.view.locator(".ml-events")).to_have_text(f"{before + 1:,.0f} events")
+
+
+def test_every_device_is_told_without_a_word_of_the_machinery(demo: Any) -> None:
+    demo.tab("graph")
+    detail = demo.view.locator(".ml-graph-detail")
+    for node in demo.view.locator(".ml-graph-node").all():
+        node.click()
+        expect(detail.locator("h3")).to_contain_text(node.get_attribute("data-node"))
+        expect(detail).not_to_contain_text(re.compile(r"null|undefined|NaN|\[object"))
+    detail.get_by_role("button", name="close").click()
 
 
 def test_a_device_is_told_when_it_is_chosen(demo: Any) -> None:

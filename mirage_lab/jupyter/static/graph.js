@@ -118,7 +118,7 @@ export function graphView(host) {
     }
     const rows = (pairs, kind) =>
       el("table", { class: "ml-facts" }, el("tbody", {}, ...pairs.map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", { "data-fact": name }, kind(value))))));
-    detail.replaceChildren(
+    const parts = [
       el("h3", {}, `${selected.id}: ${selected.type}`),
       el("p", { class: "ml-graph-signature" }, selected.signature),
       rows(selected.facts, String),
@@ -126,7 +126,8 @@ export function graphView(host) {
       selected.statistics.length ? el("h4", {}, "Statistics") : null,
       selected.statistics.length ? rows(selected.statistics, showCount) : null,
       button("close", () => choose(null, null), { "aria-label": "close the chosen device" }),
-    );
+    ];
+    detail.replaceChildren(...parts.filter((part) => part !== null)); // to the DOM null is a word
   }
 
   return {

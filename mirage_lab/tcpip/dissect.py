@@ -43,7 +43,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Tcp:
-    """The numbers of a TCP segment; `length` of its data, `mss` and `wscale` as offered in a SYN."""
+    """The numbers of a TCP segment; `length` of its data, `mss` and `wscale` as offered in a SYN, `stamps` (TSval, TSecr), `sack` edges."""
 
     src_port: int
     dst_port: int
@@ -55,6 +55,8 @@ class Tcp:
     mss: int | None = None
     wscale: int | None = None
     sack_ok: bool = False
+    stamps: tuple[int, int] | None = None
+    sack: tuple[tuple[int, int], ...] = ()
 
     def info(self, seq_base: int = 0, ack_base: int = 0) -> str:
         """Return Wireshark's line, with numbers relative to the bases."""
@@ -67,6 +69,12 @@ class Tcp:
             told += f" MSS={self.mss}"
         if self.wscale is not None:
             told += f" WS={1 << self.wscale}"
+        if self.sack_ok:
+            told += " SACK_PERM"
+        if self.stamps is not None:
+            told += f" TSval={self.stamps[0]} TSecr={self.stamps[1]}"
+        for left, right in self.sack:
+            told += f" SACK={(left - ack_base) & MASK}-{(right - ack_base) & MASK}"
         return told
 
 
@@ -203,6 +211,8 @@ def _tcp(packet: Packet, body: bytes, at: int, head: ipv4.Header) -> Packet:
         options.mss,
         options.wscale,
         options.sack_ok,
+        options.stamps,
+        options.sack,
     )
     packet.add(
         "TCP",
@@ -231,6 +241,8 @@ def _options(found: Tcp) -> str:
     told = [f"MSS {found.mss}"] if found.mss is not None else []
     told += [f"window scale {found.wscale}"] if found.wscale is not None else []
     told += ["SACK permitted"] if found.sack_ok else []
+    told += ["timestamps {} {}".format(*found.stamps)] if found.stamps is not None else []
+    told += [f"SACK {left}-{right}" for left, right in found.sack]
     return ", ".join(told) or "other"
 
 

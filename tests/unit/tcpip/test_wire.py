@@ -93,10 +93,52 @@ def test_tcp_round_trip_and_checksum(sport: int, dport: int, seq: int, ack: int,
     assert valid(packet, pseudo_v4(SRC, DST, 6, len(packet)))
 
 
-@given(st.integers(0, 65_535), st.integers(0, 14), st.booleans())
-def test_options_round_trip(mss: int, wscale: int, sack: bool) -> None:
-    found = tcp.parse_options(tcp.Options(mss, wscale, sack).encode())
-    assert (found.mss, found.wscale, found.sack_ok) == (mss, wscale, sack)
+BLOCK = st.tuples(U32, U32)
+
+
+@given(st.integers(0, 65_535), st.integers(0, 14), st.booleans(), st.one_of(st.none(), BLOCK), st.lists(BLOCK, max_size=5))
+def test_options_round_trip(mss: int, wscale: int, sack: bool, stamps: tuple[int, int] | None, blocks: list[tuple[int, int]]) -> None:
+    raw = tcp.Options(mss, wscale, sack, stamps, tuple(blocks)).encode()
+    assert len(raw) <= 40 and len(raw) % 4 == 0
+    found = tcp.parse_options(raw)
+    assert (found.mss, found.wscale, found.sack_ok, found.stamps) == (mss, wscale, sack, stamps)
+    assert list(found.sack) == blocks[: len(found.sack)] and len(found.sack) >= min(len(blocks), 1)
+
+
+def test_three_sack_blocks_fit_beside_timestamps_and_four_alone() -> None:
+    blocks = tuple((n, n + 1) for n in range(0, 50, 10))
+    assert tcp.parse_options(tcp.Options(stamps=(1, 2), sack=blocks).encode()).sack == blocks[:3]
+    assert tcp.parse_options(tcp.Options(sack=blocks).encode()).sack == blocks[:4]
+
+
+def test_options_are_laid_out_as_the_rfcs_draw_them() -> None:
+    raw = tcp.Options(1_460, 7, True, (0x01020304, 0x05060708)).encode()
+    assert raw.hex(" ") == "02 04 05 b4 04 02 08 0a 01 02 03 04 05 06 07 08 01 03 03 07"
+    assert tcp.timestamps(1, 2) == tcp.Options(stamps=(1, 2)).encode()
+    assert tcp.Options(sack=((16, 32),)).encode().hex(" ") == "01 01 05 0a 00 00 00 10 00 00 00 20"
+
+
+@pytest.mark.parametrize("kind, right", [(2, {4}), (3, {3}), (4, {2}), (5, {10, 18, 26, 34}), (8, {10})])
+def test_an_option_of_the_wrong_length_is_refused(kind: int, right: set[int]) -> None:
+    for length in range(40):
+        raw = bytes((kind, length)) + bytes(38)
+        if length in right:
+            tcp.parse_options(raw)
+        else:
+            with pytest.raises(WireError, match=f"option {kind} says it has {length} bytes"):
+                tcp.parse_options(raw)
+    for length in right:
+        for cut in range(1, length):
+            with pytest.raises(WireError):
+                tcp.parse_options((bytes((kind, length)) + bytes(38))[:cut])
+
+
+def test_an_option_nobody_knows_is_skipped() -> None:
+    assert tcp.parse_options(b"\xfe\x06abcd\x04\x02").sack_ok
+
+
+def test_the_bits_of_congestion_are_named() -> None:
+    assert tcp.flag_names(tcp.SYN | tcp.ECE | tcp.CWR) == "SYN ECE CWR"
 
 
 def test_the_option_of_length_zero_is_refused() -> None:

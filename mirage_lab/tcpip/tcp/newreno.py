@@ -1,93 +1,78 @@
-"""NewReno: how much may be under way (RFC 5681, RFC 6582, limited transmit of RFC 3042).  Sizes in bytes.
+"""NewReno: how much may be under way (RFC 5681, RFC 6582).  Sizes in bytes.
 
-slow start          cwnd < ssthresh: + what was acknowledged, at most 2 MSS for each acknowledgment
+slow start          cwnd < ssthresh: + what was acknowledged, at most 2 MSS for each acknowledgment (RFC 3465)
 congestion avoidance               : +1 MSS a round trip; neither while the window is not used (RFC 7661)
-fast recovery       3 duplicate ACKs: ssthresh = flight/2, cwnd = ssthresh + 3 MSS; +1 MSS for each duplicate; a partial
-                    acknowledgment has the next hole sent; one that reaches `recover` ends it
+a loss              ssthresh = flight/2; how cwnd gets there, and what is sent meanwhile, is `recovery`'s
+a timeout           ssthresh = flight/2, cwnd = 1 MSS
 """
 
 from __future__ import annotations
 
-from mirage_lab.tcpip.wire.seq import before
+from typing import ClassVar
 
-__all__ = ["DUPLICATES", "NewReno"]
+from mirage_lab.signatures.units import Ns
+from mirage_lab.tcpip.tcp.scoreboard import Sample
 
-DUPLICATES = 3
+__all__ = ["HUGE", "NewReno"]
+
 HUGE = 1 << 30
 
 
 class NewReno:
     """The congestion window of one connection."""
 
-    __slots__ = ("_credit", "cwnd", "duplicates", "mss", "recover", "recovering", "ssthresh")
+    name: ClassVar[str] = "newreno"
+    models: ClassVar[bool] = False
+    pacing_rate: ClassVar[int | None] = None
 
-    def __init__(self, mss: int, segments: int, recover: int) -> None:
+    __slots__ = ("_before", "_credit", "cwnd", "mss", "ssthresh")
+
+    def __init__(self, mss: int, segments: int, chance: int = 0) -> None:
+        """Begin with a window of `segments`, of at most 14,600 bytes when that is ten (RFC 6928)."""
         self.mss = mss
-        self.cwnd = segments * mss if segments >= 10 else min(4 * mss, max(2 * mss, 4_380))
+        self.cwnd = segments * mss
         self.ssthresh = HUGE
-        self.duplicates = 0
-        self.recovering = False
-        self.recover = recover
+        self._before = (self.cwnd, self.ssthresh)
         self._credit = 0
 
     @property
     def phase(self) -> str:
-        """`slow start`, `avoidance` or `recovery`."""
-        if self.recovering:
-            return "recovery"
+        """`slow start` or `avoidance`."""
         return "slow start" if self.cwnd < self.ssthresh else "avoidance"
 
-    @property
-    def limited(self) -> int:
-        """What limited transmit allows beyond cwnd after the first two duplicates."""
-        return 0 if self.recovering else self.duplicates * self.mss
-
-    def acked(self, count: int, ack: int, flight: int) -> bool:
-        """`count` new bytes were acknowledged up to `ack`, `flight` are still out; True: send the next hole now."""
-        mss = self.mss
-        if self.recovering:
-            if before(ack, self.recover):
-                self.cwnd = max(self.cwnd - count + (mss if count >= mss else 0), mss)
-                return True
-            self.recovering = False
-            self.duplicates = 0
-            self.cwnd = min(self.ssthresh, max(flight, mss) + mss)
-            return False
-        self.duplicates = 0
-        used = flight + count
+    def on_ack(self, told: Sample) -> None:
+        """Grow by what was acknowledged."""
         if self.cwnd < self.ssthresh:
-            if 2 * used >= self.cwnd:
-                self.cwnd += min(count, 2 * mss)
-        elif used + mss >= self.cwnd:
-            self._credit += count
+            if 2 * told.flight >= self.cwnd:
+                self.cwnd += min(told.acked, 2 * self.mss)
+        elif told.flight + self.mss >= self.cwnd:
+            self._credit += told.acked
             if self._credit >= self.cwnd:
                 self._credit -= self.cwnd
-                self.cwnd += mss
-        return False
+                self.cwnd += self.mss
 
-    def duplicate(self, una: int, snd_max: int, flight: int) -> bool:
-        """A duplicate acknowledgment came; True: retransmit the first hole now."""
-        if self.recovering:
-            self.cwnd += self.mss
-            return False
-        self.duplicates += 1
-        if self.duplicates < DUPLICATES:
-            return False
-        if before(una, self.recover):
-            self.duplicates = DUPLICATES - 1
-            return False
+    def on_loss(self, flight: int, now: Ns) -> None:
+        """A loss or a mark of congestion: say to where the window is to shrink."""
+        self._before = (self.cwnd, self.ssthresh)
         self.ssthresh = max(flight // 2, 2 * self.mss)
-        self.cwnd = self.ssthresh + DUPLICATES * self.mss
-        self.recover = snd_max
-        self.recovering = True
-        return True
 
-    def timeout(self, snd_max: int, flight: int, again: bool) -> None:
+    def on_recovered(self, now: Ns) -> None:
+        """The losses are mended."""
+        self.cwnd = self.ssthresh
+        self._credit = 0
+
+    def on_rto(self, flight: int, now: Ns, again: bool) -> None:
         """The retransmission timer ran out (`again`: for the same data): start over with one segment."""
         if not again:
-            self.ssthresh = max(flight // 2, 2 * self.mss)
+            self.on_loss(flight, now)
         self.cwnd = self.mss
-        self.recover = snd_max
-        self.recovering = False
-        self.duplicates = 0
         self._credit = 0
+
+    def on_undo(self, now: Ns) -> None:
+        """What looked like a loss was none (RFC 4015)."""
+        cwnd, self.ssthresh = self._before
+        self.cwnd = max(self.cwnd, cwnd)
+
+    def on_idle(self, restart: int) -> None:
+        """Nothing was sent for longer than a timeout: no more than `restart` bytes at once now (RFC 5681 section 4.1)."""
+        self.cwnd = min(self.cwnd, restart)

@@ -1,183 +1,127 @@
 """What a connection may send now: the sending half of `Pcb` (RFC 9293 section 3.8, RFC 1122 section 4.2.3.4).
 
-A segment goes out when it is full, or is all there is and nothing is under way (Nagle), or the user has closed.  A window
+What is lost goes first.  A new segment goes out when it is full, or is all there is and nothing is under way (Nagle), or
+the user has closed; and when the peer's window, the congestion window and the pacing of the connection allow it.  A window
 that opens a little is waited for (silly window avoidance); the persist timer breaks the tie.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+import struct
+from typing import Final
 
 from mirage_lab.signatures.units import Ns
-from mirage_lab.tcpip.tcp.newreno import NewReno
-from mirage_lab.tcpip.tcp.profile import Profile
-from mirage_lab.tcpip.tcp.reassembly import Reassembly
-from mirage_lab.tcpip.tcp.rtt import Rtt
+from mirage_lab.tcpip.tcp.scoreboard import NEVER, RECORDS, Sent
 from mirage_lab.tcpip.tcp.states import State
+from mirage_lab.tcpip.tcp.variables import Variables
 from mirage_lab.tcpip.wire.seq import HALF, MASK
-from mirage_lab.tcpip.wire.tcp import ACK, FIN, PSH, SYN, Options, Segment
+from mirage_lab.tcpip.wire.tcp import ACK, CWR, ECE, ECT0, FIN, PSH, SYN, Options, Segment
 
 __all__ = ["Output"]
 
 _WITH_DATA: Final = {State.ESTABLISHED, State.CLOSE_WAIT, State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK}
+_STAMPED: Final = struct.Struct(">III")
 WINDOW: Final = 65_535
+LEAST: Final = 4_096
+"""Bytes in each direction that a connection may hold however short of memory the stack is."""
 
 
-class Output:
-    """The variables of a connection and what it sends."""
+class Output(Variables):
+    """What a connection sends."""
 
-    __slots__ = (
-        "_ack_at",
-        "_ack_now",
-        "_challenges",
-        "_end_at",
-        "_force",
-        "_in",
-        "_in_size",
-        "_out",
-        "_persist_at",
-        "_quick",
-        "_replies",
-        "_resend",
-        "_rto_at",
-        "_timed_at",
-        "_timed_seq",
-        "_tries",
-        "_unacked",
-        "closing",
-        "congestion",
-        "dst_port",
-        "eof",
-        "error",
-        "fin_sent",
-        "irs",
-        "iss",
-        "max_wnd",
-        "mss",
-        "our_mss",
-        "profile",
-        "rcv_adv",
-        "rcv_nxt",
-        "rcv_scale",
-        "reassembly",
-        "remarks",
-        "rtt",
-        "scaling",
-        "snd_max",
-        "snd_nxt",
-        "snd_scale",
-        "snd_una",
-        "snd_wl1",
-        "snd_wl2",
-        "snd_wnd",
-        "src_port",
-        "state",
-        "watch_cwnd",
-    )
-
-    src_port: int
-    dst_port: int
-    profile: Profile
-    state: State
-    error: str | None
-    remarks: list[tuple[str, dict[str, Any]]]
-    watch_cwnd: bool
-    iss: int
-    snd_una: int
-    snd_nxt: int
-    snd_max: int
-    snd_wnd: int
-    snd_wl1: int
-    snd_wl2: int
-    max_wnd: int
-    our_mss: int
-    mss: int
-    snd_scale: int
-    rcv_scale: int
-    scaling: bool
-    irs: int
-    rcv_nxt: int
-    rcv_adv: int
-    eof: bool
-    closing: bool
-    fin_sent: bool
-    rtt: Rtt
-    congestion: NewReno
-    reassembly: Reassembly
-    _out: bytearray
-    _in: list[bytes]
-    _in_size: int
-    _replies: list[Segment]
-    _ack_now: bool
-    _unacked: int
-    _quick: int
-    _resend: bool
-    _force: bool
-    _tries: int
-    _challenges: int
-    _timed_seq: int
-    _timed_at: int
-    _rto_at: int
-    _persist_at: int
-    _ack_at: int
-    _end_at: int
+    __slots__ = ()
 
     def transmit(self, now: Ns) -> list[Segment]:
         """Return the segments that may go out now."""
         out, self._replies = self._replies, []
         state = self.state
         if state in _WITH_DATA:
+            if self._ack_now and (self.reassembly.size or self._dsack):
+                out.append(self._segment(self.snd_nxt, ACK, b"", now))  # SACK travels alone, so that data segments keep their size
+                self._ack_now = False
             if self._out or self.closing:
                 self._data(out, now)
+            else:
+                self.limited_by = "application"
             if not self._ack_now:
                 self._update_window()
             if self._ack_now:
-                out.append(self._segment(self.snd_max, ACK, b""))
+                out.append(self._segment(self.snd_nxt, ACK, b"", now))
         elif state is State.SYN_SENT or state is State.SYN_RECEIVED:
             if self.snd_nxt == self.iss:
                 out.append(self._syn(now))
         elif state is not State.CLOSED:
             self._update_window()
             if self._ack_now:
-                out.append(self._segment(self.snd_nxt, ACK, b""))
+                out.append(self._segment(self.snd_nxt, ACK, b"", now))
         self._ack_now = False
         return out
 
     # segments ----------------------------------------------------------------------------------------------------
 
     def _syn(self, now: Ns) -> Segment:
-        again = self.snd_max != self.iss
+        profile, board = self.profile, self.recovery.board
+        again = board.nxt > 0
         passive = self.state is State.SYN_RECEIVED
-        window = min(self.profile.buffer, WINDOW)
+        window = min(profile.buffer, profile.syn_windows[passive])
         self.rcv_adv = (self.rcv_nxt + window) & MASK
-        options = Options(mss=self.our_mss, wscale=self.profile.wscale if self.scaling else None).encode()
+        self.last_ack = self.rcv_nxt
         if again:
             self.remarks.append(("tcp.retransmit", {"seq": self.iss, "length": 0, "why": "SYN"}))
-            self._timed_at = -1
+            board.resend(board.records[0], now)
         else:
-            self._timed_seq, self._timed_at = self.iss, now
-        self.snd_nxt = self.snd_max = (self.iss + 1) & MASK
-        if self._rto_at < now:
+            board.send(1, now)
+        self.snd_nxt = (self.iss + 1) & MASK
+        if self._rto_at == NEVER:
             self._rto_at = now + self.rtt.rto
-        flags, ack = (SYN | ACK, self.rcv_nxt) if passive else (SYN, 0)
+        stamping = self.stamping if passive else profile.timestamps
+        options = Options(
+            mss=self.our_mss,
+            wscale=profile.wscale if self.scaling else None,
+            sack_ok=self.recovery.sack if passive else profile.sack,
+            stamps=(self.stamp(now), self.ts_recent if passive else 0) if stamping else None,
+        ).encode()
+        if passive:
+            flags, ack = SYN | ACK | (ECE if self.ecn else 0), self.rcv_nxt
+        else:
+            flags, ack = SYN | (ECE | CWR if profile.ecn == "ask" and not self._tries else 0), 0
         return Segment(self.src_port, self.dst_port, self.iss, ack, flags, window, options)
 
-    def _segment(self, seq: int, flags: int, payload: bytes) -> Segment:
+    def _segment(self, seq: int, flags: int, payload: bytes, now: Ns) -> Segment:
         """Return a segment that acknowledges all we have, and say how much more we take."""
         self._unacked = 0
-        self._ack_at = -1
+        self._ack_at = NEVER
+        self.last_ack = rcv_nxt = self.rcv_nxt
         edge = self._edge()
         if (edge - self.rcv_adv) & MASK < HALF:
             self.rcv_adv = edge
-        window = (self.rcv_adv - self.rcv_nxt) & MASK
+        window = (self.rcv_adv - rcv_nxt) & MASK
         if window >= HALF:
             window = 0
-        return Segment(self.src_port, self.dst_port, seq, self.rcv_nxt, flags, min(window >> self.rcv_scale, WINDOW), b"", payload)
+        if self._echo_ce:
+            flags |= ECE
+        if not payload and (self.reassembly.size or self._dsack):
+            options = self._sacks(now)
+        elif self.stamping:
+            options = _STAMPED.pack(0x0101080A, (now // 1_000_000 + self.stamp_offset) & MASK, self.ts_recent)
+        else:
+            options = b""
+        return Segment(self.src_port, self.dst_port, seq, rcv_nxt, flags, min(window >> self.rcv_scale, WINDOW), options, payload)
+
+    def _sacks(self, now: Ns) -> bytes:
+        """Return options with what has come early, the news first (RFC 2018 section 4), a duplicate before all (RFC 2883)."""
+        blocks = list(self.reassembly.blocks[:4]) if self.recovery.sack else []
+        if self._dsack:
+            if self.recovery.sack:
+                blocks.insert(0, self._dsack)
+            self._dsack = None
+        return Options(stamps=(self.stamp(now), self.ts_recent) if self.stamping else None, sack=tuple(blocks)).encode()
 
     def _edge(self) -> int:
         """Right edge of the receive window: only moved by a worthwhile amount, never back (RFC 9293 section 3.8.6.2.2)."""
         scale = self.rcv_scale
-        room = min(self.profile.buffer - self._in_size, WINDOW << scale)
+        buffer = LEAST if self.pressed else self.profile.buffer
+        room = min(buffer - self._in_size, WINDOW << scale)
         room = room >> scale << scale
         edge = (self.rcv_nxt + max(room, 0)) & MASK
         gain = (edge - self.rcv_adv) & MASK
@@ -188,101 +132,153 @@ class Output:
     def _update_window(self) -> None:
         """Tell the peer when the window was nearly closed and reading has opened it a good deal."""
         buffer = self.profile.buffer
-        if (self.rcv_adv - self.rcv_nxt) & MASK < buffer // 8 and self._in_size < buffer // 2 and not self.eof:
+        if (self.rcv_adv - self.rcv_nxt) & MASK < buffer // 8 and self._in_size < buffer // 2 and not self.eof and not self.pressed:
             self._ack_now = True
 
     # data --------------------------------------------------------------------------------------------------------
 
     def _data(self, out: list[Segment], now: Ns) -> None:
-        """Send what the windows allow, the retransmission of the first hole first."""
-        if self._resend:
-            self._resend = False
-            self._hole(out, now)
+        """Send what the windows allow, what is lost first."""
+        recovery, congestion = self.recovery, self.congestion
+        board = recovery.board
+        if board.due and not self._lost(out, now):
+            return
         buffered = self._out
         total = len(buffered)
-        congestion = self.congestion
-        window = min(self.snd_wnd, congestion.cwnd + congestion.limited)
-        una, mss = self.snd_una, self.mss
-        offset = (self.snd_nxt - una) & MASK
+        offset = first = board.nxt - board.una
+        if not offset and total and self._sent_at and now - self._sent_at > self.rtt.rto:
+            congestion.on_idle(max(self.profile.initial_window * self.mss, self.mss))
+        mss, rate = self.mss, congestion.pacing_rate
+        room = congestion.cwnd - board.pipe
+        limited = "application"
         while offset < total:
             size = min(mss, total - offset)
-            if size > window - offset:
-                size = window - offset
-                if size <= 0 or not (self._force or (size < mss and size >= self.max_wnd // 2 and offset + size <= self.snd_wnd)):
+            window = self.snd_wnd - offset
+            if size > window:
+                size = window
+                if size <= 0 or not (self._force or size >= self.max_wnd // 2):
+                    limited = "window"
                     break
-            last = offset + size == total
-            if size < mss and not self._force and not self.closing and self.profile.nagle and offset:
+            if size > room and offset and not recovery.force:
+                limited = "congestion"
                 break
-            seq = self.snd_nxt
+            last = offset + size == total
+            if size < mss and not self._force and not self.closing and self.nagle and offset:
+                break
+            if rate is not None:
+                if now < self._pace_at:
+                    limited = "pacing"
+                    break
+                self._pace(size, rate, now)
+            if len(board.records) >= RECORDS:
+                break
             flags = ACK | PSH if last else ACK
+            length = size
             if last and self.closing:
                 flags |= FIN
+                length += 1
                 self.fin_sent = True
-            self._sent(seq, size + (flags & FIN), now)
-            out.append(self._segment(seq, flags, bytes(buffered[offset : offset + size])))
-            self._ack_now = self._force = False
+            segment = self._segment(self.snd_nxt, flags, bytes(buffered[offset : offset + size]), now)
+            if self.ecn:
+                segment.ecn = ECT0
+                if self._cwr:
+                    segment.flags |= CWR
+                    self._cwr = False
+            board.send(length, now)
+            self.snd_nxt = (self.snd_nxt + length) & MASK
+            out.append(segment)
+            self._ack_now = self._force = recovery.force = False
             offset += size
+            room -= size
         if offset == total and self.closing and not self.fin_sent:
             self.fin_sent = True
-            self._sent(self.snd_nxt, 1, now)
-            out.append(self._segment((una + total) & MASK, ACK | FIN, b""))
+            out.append(self._segment(self.snd_nxt, ACK | FIN, b"", now))
+            board.send(1, now)
+            self.snd_nxt = (self.snd_nxt + 1) & MASK
             self._ack_now = False
+        self.limited_by = limited
+        if limited == "application" and room > 0:
+            board.limited = max(board.delivered + board.pipe, 1)
+        if board.nxt - board.una != first:
+            self._sent_at = now
+            self._arm(now)
         self._watch_window(out, offset < total, now)
 
-    def _sent(self, seq: int, length: int, now: Ns) -> None:
-        """Note that `length` numbers from `seq` on are under way."""
-        end = (seq + length) & MASK
-        ahead = (end - self.snd_max) & MASK
-        if (self.snd_max - seq) & MASK and (self.snd_max - seq) & MASK < HALF:
-            self.remarks.append(("tcp.retransmit", {"seq": seq, "length": length, "why": "timeout"}))
-        elif self._timed_at < 0:
-            self._timed_seq, self._timed_at = seq, now
-        self.snd_nxt = end
-        if ahead < HALF:
-            self.snd_max = end
-        if self._rto_at < 0:
-            self._rto_at = now + self.rtt.rto
+    def _lost(self, out: list[Segment], now: Ns) -> bool:
+        """Send again what is due; True when nothing is left of it."""
+        recovery, congestion = self.recovery, self.congestion
+        board = recovery.board
+        rate = congestion.pacing_rate
+        self.limited_by = "congestion"
+        while (record := board.first_due()) is not None:
+            size = record.end - record.start
+            if size > self.mss + 1:
+                board.split(record, self.mss)
+                size = self.mss
+            if board.pipe + size > congestion.cwnd and not recovery.force:
+                return False
+            if record.end - board.una > max(self.snd_wnd, 1) and record.start != board.una:
+                return False
+            if rate is not None and not recovery.force:
+                if now < self._pace_at:
+                    self.limited_by = "pacing"
+                    return False
+                self._pace(size, rate, now)
+            recovery.force = False
+            out.append(self._again(record, "timeout" if recovery.phase.value == "loss" else "loss", now))
+        return True
 
-    def _hole(self, out: list[Segment], now: Ns) -> None:
-        """Send the first unacknowledged segment once more."""
-        size = min(self.mss, len(self._out), max(self.snd_wnd, 1))
-        fin = size == len(self._out) and self.fin_sent
-        if not size and not fin:
-            return
-        self.remarks.append(("tcp.retransmit", {"seq": self.snd_una, "length": size, "why": "duplicate ACKs"}))
-        out.append(self._segment(self.snd_una, ACK | (FIN if fin else 0), bytes(self._out[:size])))
+    def _again(self, record: Sent, why: str, now: Ns) -> Segment:
+        """Return a segment that goes out once more."""
+        recovery = self.recovery
+        board = recovery.board
+        offset = record.start - board.una
+        data = bytes(self._out[offset : offset + record.end - record.start])
+        seq = (self.snd_una + offset) & MASK
+        fin = self.fin_sent and record.end == board.nxt
+        if not recovery.sack and why == "loss":
+            why = "duplicate ACKs"
+        self.remarks.append(("tcp.retransmit", {"seq": seq, "length": record.end - record.start, "why": why}))
+        recovery.on_resend(record, now)
         self._ack_now = False
+        self._sent_at = now
         self._rto_at = now + self.rtt.rto
+        return self._segment(seq, ACK | (FIN if fin else 0) | (PSH if offset + len(data) == len(self._out) else 0), data, now)
+
+    def _pace(self, size: int, rate: int, now: Ns) -> None:
+        """Say when the next segment may go: a little may be sent in one go (1 ms worth, at least two segments)."""
+        burst = min(1_000_000, 2 * self.mss * 1_000_000_000 // rate)
+        self._pace_at = max(self._pace_at, now - burst) + size * 1_000_000_000 // rate
 
     def _watch_window(self, out: list[Segment], held: bool, now: Ns) -> None:
         """With data to send, nothing under way and too small a window: ask again and again."""
         forced, self._force = self._force, False
         if not held or self.snd_nxt != self.snd_una:
-            self._persist_at = -1
+            self._persist_at = NEVER
+            return
+        if self.limited_by == "pacing":
             return
         if forced:
-            out.append(self._segment((self.snd_una - 1) & MASK, ACK, b""))
+            out.append(self._segment((self.snd_una - 1) & MASK, ACK, b"", now))
             self._ack_now = False
-        self._rto_at = -1
-        if self._persist_at < 0:
+        self._rto_at = NEVER
+        if self._persist_at == NEVER:
             self._persist_at = now + self.rtt.rto
 
-    def _say_cwnd(self) -> None:
-        if self.watch_cwnd:
-            congestion = self.congestion
-            said = {"cwnd": congestion.cwnd, "ssthresh": congestion.ssthresh, "phase": congestion.phase, "flight": (self.snd_nxt - self.snd_una) & MASK}
-            self.remarks.append(("tcp.cwnd", said))
-
-    # timers ------------------------------------------------------------------------------------------------------
-
-    def next_deadline(self) -> Ns | None:
-        """Return when `on_deadline` wants to be called, or None."""
-        earliest = -1
-        for at in (self._rto_at, self._ack_at, self._persist_at, self._end_at):
-            if at >= 0 and (earliest < 0 or at < earliest):
-                earliest = at
-        return Ns(earliest) if earliest >= 0 else None
-
-    def stop_timers(self) -> None:
-        """Nothing is due any more."""
-        self._rto_at = self._ack_at = self._persist_at = self._end_at = -1
+    def _arm(self, now: Ns) -> None:
+        """Set the timers of what is outstanding: the retransmission timer, or before it the probe of RACK-TLP."""
+        recovery = self.recovery
+        board = recovery.board
+        if board.nxt == board.una:
+            self._rto_at = self._soon_at = NEVER
+            return
+        if self._rto_at == NEVER:
+            self._rto_at = now + self.rtt.rto
+        if recovery.look_at != NEVER:
+            self._soon_at = recovery.look_at
+        elif recovery.sack and self.profile.rack and recovery.phase.value == "open":
+            self._soon_at = min(now + recovery.rack.patience(board, self.rtt.srtt, board.nxt - board.una <= self.mss), NEVER)
+            if self._soon_at >= self._rto_at:
+                self._soon_at = NEVER
+        else:
+            self._soon_at = NEVER

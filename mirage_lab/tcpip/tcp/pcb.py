@@ -4,140 +4,52 @@
     segments = pcb.transmit(now)            what may be sent now; call it after every other method
     pcb.next_deadline(), pcb.on_deadline(now)
 
-Sequence space of what we send, and where the variables of RFC 9293 section 3.3.1 point (`snd_max`: as far as we ever got;
-after a timeout `snd_nxt` goes back to `snd_una`):
+Sequence space of what we send, and where the variables of RFC 9293 section 3.3.1 point; which of what lies between una and
+nxt has arrived, is under way or is to be sent again, `recovery.board` knows:
 
-    snd_una          snd_nxt           snd_max
-       │  sent, not    │                  │  written, not sent  │
-       ▼  acknowledged ▼                  ▼                     ▼ len(_out)
+    snd_una                       snd_nxt
+       │  sent, not acknowledged     │  written, not sent  │
+       ▼                             ▼                     ▼ len(_out)
 
+Built up by kind: variables, output (what may be sent), timers, calls (the user's side), and here what comes in.
 `remarks` tells what a learner may want to see (state changes, retransmissions); the skin empties it.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+import struct
+from typing import Final
 
-from mirage_lab.signatures.units import Ns
-from mirage_lab.tcpip.tcp.newreno import NewReno
-from mirage_lab.tcpip.tcp.output import Output
-from mirage_lab.tcpip.tcp.profile import Profile
-from mirage_lab.tcpip.tcp.reassembly import Reassembly
-from mirage_lab.tcpip.tcp.rtt import Rtt
-from mirage_lab.tcpip.tcp.states import NEXT, Event, State
+from mirage_lab.signatures.units import Ns, seconds
+from mirage_lab.tcpip.tcp.calls import DEFAULT_MSS, Calls
+from mirage_lab.tcpip.tcp.scoreboard import NEVER
+from mirage_lab.tcpip.tcp.states import Event, State
+from mirage_lab.tcpip.tcp.variables import CLOSED, ESTABLISHED, READABLE, WRITABLE, reset_for
 from mirage_lab.tcpip.wire.error import WireError
-from mirage_lab.tcpip.wire.seq import HALF, MASK
-from mirage_lab.tcpip.wire.tcp import ACK, FIN, PSH, RST, SYN, Segment, parse_options
+from mirage_lab.tcpip.wire.seq import HALF, MASK, distance
+from mirage_lab.tcpip.wire.tcp import ACK, CE, CWR, ECE, FIN, PSH, RST, SYN, Options, Segment, parse_options
 
 __all__ = ["CLOSED", "DEFAULT_MSS", "ESTABLISHED", "READABLE", "WRITABLE", "Pcb", "reset_for"]
 
-READABLE: Final = 1
-WRITABLE: Final = 2
-ESTABLISHED: Final = 4
-CLOSED: Final = 8
-DEFAULT_MSS: Final = 536
-MIN_MSS: Final = 64
 CHALLENGES: Final = 10
+CHALLENGE_TIME: Final = seconds(5)
+"""Ten challenge ACKs in five seconds, of each connection by itself (RFC 5961 section 7): a shared limit could be probed."""
+PAWS_LIFE: Final = seconds(24 * 24 * 3_600)
 _PLAIN: Final = {ACK, ACK | PSH}
 _RECEIVING: Final = {State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2}
-_SENDING: Final = {State.ESTABLISHED, State.CLOSE_WAIT, State.SYN_SENT, State.SYN_RECEIVED}
+_STAMPED: Final = struct.Struct(">III")
+_PREFIX: Final = 0x0101080A
+_NONE: Final = Options()
 
 
-def reset_for(segment: Segment) -> Segment | None:
-    """Return the RST that answers a segment of no connection (3.10.7.1); a RST is never answered."""
-    if segment.flags & RST:
-        return None
-    if segment.flags & ACK:
-        return Segment(segment.dst_port, segment.src_port, segment.ack, 0, RST, 0)
-    return Segment(segment.dst_port, segment.src_port, 0, (segment.seq + segment.length) & MASK, RST | ACK, 0)
-
-
-class Pcb(Output):
+class Pcb(Calls):
     """The protocol control block of one connection."""
 
     __slots__ = ()
 
-    def __init__(self, src_port: int, dst_port: int, iss: int, profile: Profile, mss: int) -> None:
-        """`mss`: the largest segment we take and send."""
-        self.src_port = src_port
-        self.dst_port = dst_port
-        self.profile = profile
-        self.state = State.CLOSED
-        self.error: str | None = None
-        self.remarks: list[tuple[str, dict[str, Any]]] = []
-        self.watch_cwnd = False
-        self.iss = self.snd_una = self.snd_nxt = self.snd_max = iss
-        self.snd_wnd = self.snd_wl1 = self.snd_wl2 = self.max_wnd = 0
-        self.our_mss = self.mss = mss
-        self.snd_scale = self.rcv_scale = 0
-        self.scaling = True
-        self.irs = self.rcv_nxt = self.rcv_adv = 0
-        self.eof = False
-        self.closing = False
-        self.fin_sent = False
-        self.rtt = Rtt(profile)
-        self.congestion = NewReno(mss, profile.initial_window, iss)
-        self.reassembly = Reassembly(profile.buffer)
-        self._out = bytearray()
-        self._in: list[bytes] = []
-        self._in_size = 0
-        self._replies: list[Segment] = []
-        self._ack_now = False
-        self._unacked = 0
-        self._quick = profile.quick_acks
-        self._resend = False
-        self._force = False
-        self._tries = 0
-        self._challenges = 0
-        self._timed_seq = self._timed_at = -1
-        self._rto_at = self._persist_at = self._ack_at = self._end_at = -1
-
-    def __repr__(self) -> str:
-        return f"{self.state.value} cwnd={self.congestion.cwnd} flight={self.flight}"
-
-    @property
-    def flight(self) -> int:
-        """Bytes sent and not acknowledged."""
-        return (self.snd_nxt - self.snd_una) & MASK
-
-    @property
-    def buffered(self) -> tuple[int, int, int]:
-        """Bytes to be read, out of order, and written but not acknowledged."""
-        return self._in_size, self.reassembly.size, len(self._out)
-
-    def _go(self, event: Event) -> None:
-        before, self.state = self.state, NEXT[self.state][event]
-        self.remarks.append(("tcp.state", {"old": before.value, "new": self.state.value, "why": event.value}))
-
-    # opening -----------------------------------------------------------------------------------------------------
-
-    def connect(self) -> None:
-        """Open actively: `transmit` sends the SYN."""
-        self._go(Event.ACTIVE_OPEN)
-
-    def accept(self, syn: Segment) -> None:
-        """Open passively with the SYN a listener got."""
-        self._take_syn(syn)
-        self._go(Event.PASSIVE_OPEN)
-
-    def _take_syn(self, segment: Segment) -> None:
-        """Read the peer's set-up: sequence number, MSS, window scale."""
-        options = parse_options(segment.options)
-        self.irs = segment.seq
-        self.rcv_nxt = self.rcv_adv = (segment.seq + 1) & MASK
-        self.mss = max(MIN_MSS, min(self.our_mss, options.mss or DEFAULT_MSS))
-        self.scaling = options.wscale is not None
-        if options.wscale is not None:
-            self.snd_scale, self.rcv_scale = options.wscale, self.profile.wscale
-        self.congestion = NewReno(self.mss, self.profile.initial_window, self.iss)
-        self.snd_wnd = self.max_wnd = segment.window
-        self.snd_wl1 = segment.seq
-
-    # receiving ---------------------------------------------------------------------------------------------------
-
     def receive(self, segment: Segment, now: Ns) -> int:
         """Take a segment and return what happened."""
-        if self.state is State.ESTABLISHED and segment.flags in _PLAIN and segment.seq == self.rcv_nxt:
+        if self.state is State.ESTABLISHED and segment.flags in _PLAIN and segment.seq == self.rcv_nxt and segment.ecn != CE:
             happened = self._predicted(segment, now)
             if happened is not None:
                 return happened
@@ -153,18 +65,35 @@ class Pcb(Output):
 
     def _predicted(self, segment: Segment, now: Ns) -> int | None:
         """The two common cases: the next acknowledgment of bulk data sent, the next piece of bulk data received."""
-        payload = segment.payload
+        payload, options = segment.payload, segment.options
+        echo = -1
+        value = 0
+        if self.stamping:
+            if len(options) != 12:
+                return None
+            prefix, value, echo = _STAMPED.unpack(options)
+            if prefix != _PREFIX or (value - self.ts_recent) & MASK >= HALF:
+                return None
+            echo = (echo - self.stamp_offset) & MASK
+        elif options:
+            return None
+        if self.keepalive:
+            self.heard(now)
         if not payload:
             count = (segment.ack - self.snd_una) & MASK
-            if 0 < count <= (self.snd_nxt - self.snd_una) & MASK and self.snd_nxt == self.snd_max:
+            if 0 < count <= (self.snd_nxt - self.snd_una) & MASK:
+                if self.stamping and segment.seq == self.last_ack:
+                    self.ts_recent, self.ts_recent_at = value, now
                 self._window(segment)
-                return self._acknowledged(count, segment.ack, now)
+                return self._acknowledged(count, segment.ack, [], False, echo, now)
         elif (
             segment.ack == self.snd_una
             and not self.reassembly.size
             and len(payload) <= (self.rcv_adv - self.rcv_nxt) & MASK
             and segment.window << self.snd_scale == self.snd_wnd
         ):
+            if self.stamping and segment.seq == self.last_ack:
+                self.ts_recent, self.ts_recent_at = value, now
             self._accept_data(payload, now)
             return READABLE
         return None
@@ -178,8 +107,10 @@ class Pcb(Output):
             self._ack_now = True
             if self._quick:
                 self._quick -= 1
-        elif self._ack_at < 0:
+        elif self._ack_at == NEVER:
             self._ack_at = now + self.profile.delayed_ack
+
+    # opening -----------------------------------------------------------------------------------------------------
 
     def _in_syn_sent(self, segment: Segment, now: Ns) -> int:
         """Section 3.10.7.3."""
@@ -204,22 +135,30 @@ class Pcb(Output):
         return self._established(segment, now)
 
     def _established(self, segment: Segment, now: Ns) -> int:
-        self.snd_una = self.snd_nxt = self.snd_max = (self.iss + 1) & MASK
-        if self._timed_seq == self.iss and self._timed_at >= 0:
-            self.rtt.sample(now - self._timed_at)
+        syn = self.recovery.board.records
+        self.snd_una = self.snd_nxt = (self.iss + 1) & MASK
+        if syn and not syn[0].tries:
+            self.rtt.sample(now - syn[0].at)
         elif self._tries:
             self.rtt.timeout = max(self.rtt.timeout, self.profile.initial_rto)
         self.rtt.backoff = 0
-        self._timed_at = self._rto_at = -1
+        self._rto_at = NEVER
         self._tries = 0
         self.snd_wnd = segment.window if segment.flags & SYN else segment.window << self.snd_scale
         self.max_wnd = self.snd_wnd
         self.snd_wl1, self.snd_wl2 = segment.seq, segment.ack
+        self.begin(1, self.recovery.sack)
+        if self.rtt.srtt:
+            self.recovery.board.min_rtt = self.rtt.srtt
         self._go(Event.SYN_ACKED)
+        if self.keepalive:
+            self.heard(now)
         return ESTABLISHED | WRITABLE
 
+    # section 3.10.7.4 --------------------------------------------------------------------------------------------
+
     def _synchronized(self, segment: Segment, now: Ns) -> int:
-        """Section 3.10.7.4, in its order: sequence number, RST, SYN, ACK, data, FIN."""
+        """In its order: sequence number, RST, SYN, ACK, data, FIN; before all PAWS (RFC 7323 section 5.3)."""
         flags = segment.flags
         if self.state is State.SYN_RECEIVED and flags & SYN and not flags & ACK and segment.seq == self.irs:
             self.snd_nxt = self.snd_una
@@ -227,20 +166,26 @@ class Pcb(Output):
         if self.state is State.SYN_RECEIVED and flags & (SYN | ACK) == SYN | ACK and segment.seq == self.irs and segment.ack == (self.iss + 1) & MASK:
             self._ack_now = True  # both ends opened at the same time
             return self._established(segment, now)
+        options = _NONE
+        if segment.options:
+            try:
+                options = parse_options(segment.options)
+            except WireError:
+                return 0
+        if self.stamping and not flags & (RST | SYN) and not self._stamped(segment, options, now):
+            return 0
         if not self._in_window(segment):
-            if not flags & RST:
-                self._ack_now = True
-                if flags & FIN and self.state is State.TIME_WAIT:
-                    self._end_at = now + self.profile.time_wait
-            return self._old_ack(segment, now) if flags & ACK and not flags & (RST | SYN) else 0
+            return self._outside(segment, options, now)
         if flags & RST:
             if segment.seq == self.rcv_nxt or not self.profile.challenge:
                 return self._reset("refused" if self.state is State.SYN_RECEIVED else "reset")
-            return self._challenge()
+            return self._challenge(now)
         if flags & SYN:
-            return self._challenge() if self.profile.challenge else self._reset("reset")
+            return self._challenge(now) if self.profile.challenge else self._reset("reset")
         if not flags & ACK:
             return 0
+        if options.stamps is not None and self.stamping and (self.last_ack - segment.seq) & MASK < HALF:
+            self.ts_recent, self.ts_recent_at = options.stamps[0], now
         happened = 0
         if self.state is State.SYN_RECEIVED:
             if segment.ack != (self.iss + 1) & MASK:
@@ -250,12 +195,45 @@ class Pcb(Output):
             happened = self._established(segment, now)
             if self.closing:
                 self._go(Event.SEND_FIN)
-        happened |= self._take_ack(segment, now)
+        elif self.keepalive:
+            self.heard(now)
+        if self.ecn:
+            self._marks(segment)
+        taken = self._take_ack(segment, options, now)
+        if taken is None:
+            return happened
+        happened |= taken
         if self.state is State.CLOSED:
             return happened | CLOSED
         if segment.payload or flags & FIN:
             happened |= self._take_data(segment, now)
         return happened
+
+    def _stamped(self, segment: Segment, options: Options, now: Ns) -> bool:
+        """PAWS: False for a segment older than what was seen, which is answered, or without timestamps (RFC 7323 sections 3.2, 5.3)."""
+        if options.stamps is None:
+            return False
+        if (options.stamps[0] - self.ts_recent) & MASK < HALF or now - self.ts_recent_at > PAWS_LIFE:
+            return True
+        self._duplicate_data(segment)
+        self._ack_now = True
+        return False
+
+    def _outside(self, segment: Segment, options: Options, now: Ns) -> int:
+        """A segment that lies wholly outside the window is answered, unless it is a RST."""
+        flags = segment.flags
+        if flags & RST:
+            return 0
+        if flags & SYN:
+            return self._challenge(now) if self.profile.challenge else 0
+        self._ack_now = True
+        self._duplicate_data(segment)
+        if flags & FIN and self.state is State.TIME_WAIT:
+            self._end_at = now + self.profile.time_wait
+        count = (segment.ack - self.snd_una) & MASK
+        if flags & ACK and 0 < count <= (self.snd_nxt - self.snd_una) & MASK:
+            return self._take_ack(segment, options, now) or 0  # a peer that probes our closed window
+        return 0
 
     def _in_window(self, segment: Segment) -> bool:
         """Table 6 of section 3.10.7.4: some of it lies in the receive window."""
@@ -268,72 +246,102 @@ class Pcb(Output):
             return start == 0 and bool(segment.flags & ACK)
         return start < window or (start + length - 1) & MASK < window
 
-    def _challenge(self) -> int:
-        """Say where we are instead of believing it (RFC 5961); only so often between two pieces of progress."""
+    def _challenge(self, now: Ns) -> int:
+        """Say where we are instead of believing it (RFC 5961), a limited number of times."""
+        if now - self._challenges_since >= CHALLENGE_TIME:
+            self._challenges, self._challenges_since = 0, now
         if self._challenges < CHALLENGES:
             self._challenges += 1
             self._ack_now = True
         return 0
 
-    def _old_ack(self, segment: Segment, now: Ns) -> int:
-        """A segment out of the window may still acknowledge something new (a peer that probes our zero window)."""
-        count = (segment.ack - self.snd_una) & MASK
-        if 0 < count <= (self.snd_max - self.snd_una) & MASK:
-            return self._take_ack(segment, now)
-        return 0
+    def _marks(self, segment: Segment) -> None:
+        """What the network and the peer say of congestion (RFC 3168 section 6.1)."""
+        if segment.flags & CWR:
+            self._echo_ce = False
+        if segment.ecn == CE:
+            self._echo_ce = self._ack_now = True
 
-    def _take_ack(self, segment: Segment, now: Ns) -> int:
+    # acknowledgments ---------------------------------------------------------------------------------------------
+
+    def _take_ack(self, segment: Segment, options: Options, now: Ns) -> int | None:
+        """Return what happened; None for an acknowledgment that makes the whole segment suspicious."""
         count = (segment.ack - self.snd_una) & MASK
+        echo = (options.stamps[1] - self.stamp_offset) & MASK if options.stamps is not None and self.stamping else -1
         if count >= HALF:
+            if self.profile.challenge and (self.snd_una - segment.ack) & MASK > max(self.max_wnd, 1):
+                self._challenge(now)  # RFC 5961 section 5.2
+                return None
+            self._blocks(segment, options, echo, now)
             return 0
-        if count > (self.snd_max - self.snd_una) & MASK:
-            return self._challenge()
+        if count > (self.snd_nxt - self.snd_una) & MASK:
+            self._challenge(now) if self.profile.challenge else self._answer()
+            return None
         was = self.snd_wnd
-        if self._persist_at >= 0:
+        if self._persist_at != NEVER and self._out:
             self._tries = 0
         if (self.snd_wl1 - segment.seq) & MASK >= HALF or (self.snd_wl1 == segment.seq and (segment.ack - self.snd_wl2) & MASK < HALF):
             self._window(segment)
         if count:
-            return self._acknowledged(count, segment.ack, now)
-        if self.snd_wnd != was:
-            return 0
-        if not segment.payload and not segment.flags & FIN and self.snd_max != self.snd_una:
-            congestion = self.congestion
-            if congestion.duplicate(self.snd_una, self.snd_max, self.flight):
-                self._resend = True
-                self._timed_at = -1
-            self._say_cwnd()
+            return self._acknowledged(count, segment.ack, self._positions(options), bool(segment.flags & ECE), echo, now)
+        outstanding = self.snd_nxt != self.snd_una
+        duplicate = outstanding and self.snd_wnd == was and not segment.payload and not segment.flags & FIN
+        if outstanding and (duplicate or options.sack or (self.ecn and segment.flags & ECE)):
+            self._hear(self.recovery.board.una, self._positions(options), duplicate, bool(segment.flags & ECE), echo, now)
+            self._arm(now)
         return 0
+
+    def _answer(self) -> None:
+        self._ack_now = True
+
+    def _blocks(self, segment: Segment, options: Options, echo: int, now: Ns) -> None:
+        """An old acknowledgment may still carry SACK that is news."""
+        if options.sack and self.recovery.sack and self.snd_nxt != self.snd_una:
+            self._hear(self.recovery.board.una, self._positions(options), False, False, echo, now)
+            self._arm(now)
+
+    def _positions(self, options: Options) -> list[tuple[int, int]]:
+        """Return SACK blocks as positions of the scoreboard."""
+        if not options.sack or not self.recovery.sack:
+            return []
+        una, at = self.snd_una, self.recovery.board.una
+        return [(at + distance(una, left), at + distance(una, right)) for left, right in options.sack]
+
+    def _hear(self, ack: int, blocks: list[tuple[int, int]], duplicate: bool, ece: bool, echo: int, now: Ns) -> None:
+        """Tell loss recovery."""
+        recovery = self.recovery
+        ece = ece and self.ecn
+        was = recovery.phase
+        if recovery.on_ack(ack, blocks, duplicate, ece, echo, now):
+            self.remarks.append(("tcp.undo", {"why": "timestamps", "phase": was.value}))
+        if self.ecn and recovery.phase is not was and recovery.phase.value in ("recovery", "reduced"):
+            self._cwr = True
+        if self.watch_cwnd:
+            self._say_cwnd()
 
     def _window(self, segment: Segment) -> None:
         self.snd_wnd = segment.window << self.snd_scale
         self.snd_wl1, self.snd_wl2 = segment.seq, segment.ack
         if self.snd_wnd > self.max_wnd:
             self.max_wnd = self.snd_wnd
-        if self.snd_wnd and self._persist_at >= 0:
-            self._persist_at = -1
+        if self.snd_wnd and self._persist_at != NEVER and self._out:
+            self._persist_at = NEVER
             self.rtt.backoff = self._tries = 0
 
-    def _acknowledged(self, count: int, ack: int, now: Ns) -> int:
+    def _acknowledged(self, count: int, ack: int, blocks: list[tuple[int, int]], ece: bool, echo: int, now: Ns) -> int:
         """New data, or our FIN, was acknowledged."""
         out = self._out
-        data = min(count, len(out))
         fin = count > len(out)
-        was_full = len(out) >= self.profile.buffer
-        del out[:data]
+        del out[: min(count, len(out))]
+        self.rtt.backoff = self._tries = 0
+        self._hear(self.recovery.board.una + count, blocks, False, ece, echo, now)
         self.snd_una = ack
-        if (self.snd_nxt - ack) & MASK >= HALF:
-            self.snd_nxt = ack
-        if self._timed_at >= 0 and (ack - self._timed_seq) & MASK < HALF and ack != self._timed_seq:
-            self.rtt.sample(now - self._timed_at)
-            self._timed_at = -1
-        self.rtt.backoff = self._tries = self._challenges = 0
-        if self.congestion.acked(count, ack, self.flight):
-            self._resend = True
-        self._rto_at = now + self.rtt.rto if self.snd_max != ack else -1
-        if self.watch_cwnd:
-            self._say_cwnd()
-        happened = WRITABLE if was_full or not out else 0
+        self._rto_at = now + self.rtt.rto if self.snd_nxt != ack else NEVER
+        self._arm(now)
+        happened = 0
+        if self._blocked or not out:
+            self._blocked = False
+            happened = WRITABLE
         if fin:
             self._fin_acknowledged(now)
         return happened | (CLOSED if self.state is State.CLOSED else 0)
@@ -345,14 +353,18 @@ class Pcb(Output):
         elif self.state is State.TIME_WAIT:
             self._end_at = now + self.profile.time_wait
 
+    # data --------------------------------------------------------------------------------------------------------
+
     def _take_data(self, segment: Segment, now: Ns) -> int:
-        """Text and FIN, in order or early."""
+        """Text and FIN, in order or early.  Urgent data is data (RFC 6093)."""
         if self.state not in _RECEIVING:
             self._ack_now = True
             return 0
         payload, fin = segment.payload, segment.flags & FIN
         skip = (self.rcv_nxt - segment.seq) & MASK
         if skip < HALF:
+            if skip:
+                self._duplicate_data(segment)
             payload = payload[skip:] if skip <= len(payload) else b""
             early = False
         else:
@@ -363,8 +375,10 @@ class Pcb(Output):
             payload, fin = payload[: room - start], 0
         if early:
             self._ack_now = True
-            if payload:
-                self.reassembly.add(self.rcv_nxt, segment.seq, payload)
+            if payload and not self.pressed:
+                size = self.reassembly.size
+                if self.reassembly.add(self.rcv_nxt, segment.seq, payload) and self.reassembly.size == size:
+                    self._duplicate_data(segment)
             return 0
         happened = 0
         if payload:
@@ -387,6 +401,14 @@ class Pcb(Output):
             self._ack_now = True
         return happened
 
+    def _duplicate_data(self, segment: Segment) -> None:
+        """Remember what came twice for a D-SACK (RFC 2883 section 4): no more than what lies before rcv_nxt, or is held."""
+        end = (segment.seq + len(segment.payload)) & MASK
+        if (end - self.rcv_nxt) & MASK < HALF and (segment.seq - self.rcv_nxt) & MASK >= HALF:
+            end = self.rcv_nxt
+        if segment.payload and end != segment.seq and self.recovery.sack:
+            self._dsack = (segment.seq, end)
+
     def _fin(self, now: Ns) -> None:
         self.rcv_nxt = (self.rcv_nxt + 1) & MASK
         self.rcv_adv = self.rcv_nxt if (self.rcv_adv - self.rcv_nxt) & MASK >= HALF else self.rcv_adv
@@ -395,99 +417,3 @@ class Pcb(Output):
         self._go(Event.FIN)
         if self.state is State.TIME_WAIT:
             self._end_at = now + self.profile.time_wait
-
-    # the user ----------------------------------------------------------------------------------------------------
-
-    def read(self) -> bytes:
-        """Return what has arrived in order (b"": nothing)."""
-        data = self._in[0] if len(self._in) == 1 else b"".join(self._in)
-        self._in.clear()
-        self._in_size = 0
-        return data
-
-    def write(self, data: bytes | memoryview) -> int:
-        """Queue data and return how many bytes were taken (the buffer is bounded)."""
-        if self.closing or self.state not in _SENDING:
-            return 0
-        room = self.profile.buffer - len(self._out)
-        if room >= len(data):
-            self._out += data
-            return len(data)
-        self._out += data[: max(room, 0)]
-        return max(room, 0)
-
-    def close(self) -> int:
-        """End our direction after what is queued."""
-        if self.closing or self.state not in _SENDING:
-            return 0
-        self.closing = True
-        if self.state is State.SYN_SENT:
-            self.stop_timers()
-            self._go(Event.SEND_FIN)
-            return CLOSED
-        if self.state is not State.SYN_RECEIVED:
-            self._go(Event.SEND_FIN)
-        return 0
-
-    def abort(self) -> int:
-        """Break the connection off: RST to the peer, nothing more for us."""
-        if self.state is State.CLOSED:
-            return 0
-        if self.state not in (State.SYN_SENT, State.TIME_WAIT):
-            self._replies.append(Segment(self.src_port, self.dst_port, self.snd_max, self.rcv_nxt, RST | ACK, 0))
-        return self._reset("aborted")
-
-    def unreachable(self) -> int:
-        """ICMP said that our SYN went nowhere (RFC 1122 section 4.2.3.9); later it is only a hint."""
-        return self._reset("refused") if self.state is State.SYN_SENT else 0
-
-    def _reset(self, why: str) -> int:
-        self.error = why
-        self._out.clear()
-        self._in.clear()
-        self._in_size = 0
-        self.stop_timers()
-        self._go(Event.RESET)
-        return CLOSED | READABLE | WRITABLE
-
-    # time --------------------------------------------------------------------------------------------------------
-
-    def on_deadline(self, now: Ns) -> int:
-        """Handle the timers that are due and return what happened."""
-        if 0 <= self._end_at <= now:
-            self.stop_timers()
-            self._go(Event.EXPIRED)
-            return CLOSED | READABLE | WRITABLE
-        if 0 <= self._ack_at <= now:
-            self._ack_now = True
-        if 0 <= self._persist_at <= now:
-            return self._probe(now)
-        if 0 <= self._rto_at <= now:
-            return self._timed_out(now)
-        return 0
-
-    def _given_up(self) -> bool:
-        opening = self.state in (State.SYN_SENT, State.SYN_RECEIVED)
-        self._tries += 1
-        return self._tries > (self.profile.syn_tries if opening else self.profile.data_tries)
-
-    def _probe(self, now: Ns) -> int:
-        if self._given_up():
-            return self._reset("timed out")
-        self.rtt.back_off()
-        self._persist_at = now + self.rtt.rto
-        self._force = True
-        return 0
-
-    def _timed_out(self, now: Ns) -> int:
-        if self._given_up():
-            return self._reset("timed out")
-        self.congestion.timeout(self.snd_max, self.flight, self._tries > 1)
-        self.rtt.back_off()
-        self.remarks.append(("tcp.rto", {"seq": self.snd_una, "rto": self.rtt.rto, "tries": self._tries}))
-        self._say_cwnd()
-        self.snd_nxt = self.snd_una
-        self.fin_sent = False
-        self._timed_at = -1
-        self._rto_at = now + self.rtt.rto
-        return 0

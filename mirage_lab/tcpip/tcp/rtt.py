@@ -9,13 +9,14 @@ __all__ = ["Rtt"]
 
 
 class Rtt:
-    """Smoothed round-trip time, its variation, and the timeout that follows; ns."""
+    """Smoothed round-trip time, its variation, and the timeout that follows; ns.  `latest` is the last round trip measured."""
 
-    __slots__ = ("backoff", "max_rto", "min_rto", "rttvar", "srtt", "timeout")
+    __slots__ = ("backoff", "latest", "max_rto", "min_rto", "rttvar", "srtt", "timeout")
 
     def __init__(self, profile: Profile) -> None:
         self.srtt = 0
         self.rttvar = 0
+        self.latest = 0
         self.backoff = 0
         self.min_rto = profile.min_rto
         self.max_rto = profile.max_rto
@@ -23,6 +24,7 @@ class Rtt:
 
     def sample(self, rtt: int) -> None:
         """Take a measured round trip (2.2, 2.3); it ends a backoff."""
+        self.latest = rtt
         if not self.srtt:
             self.srtt = max(rtt, 1)
             self.rttvar = rtt // 2
@@ -39,4 +41,6 @@ class Rtt:
     @property
     def rto(self) -> Ns:
         """How long to wait now."""
+        if not self.backoff:
+            return Ns(self.timeout)
         return Ns(min(self.timeout << min(self.backoff, 16), self.max_rto))

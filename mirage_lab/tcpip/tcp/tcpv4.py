@@ -65,7 +65,7 @@ class TcpV4:
         self._secret = queue.rng("tcp.isn").randbytes(16)
         self._port = queue.rng("tcp.port").choice(EPHEMERAL)
         self._received = self._sent = self._retransmitted = self._opened = self._refused = 0
-        self._kinds = {name: queue.kind(name) for name in ("tcp.state", "tcp.retransmit", "tcp.rto", "tcp.cwnd")}
+        self._kinds = {name: queue.kind(name) for name in ("tcp.state", "tcp.retransmit", "tcp.rto", "tcp.undo", "tcp.cwnd")}
         self._k_established = queue.kind("tcp.established")
         self._k_listen = queue.kind("tcp.listen")
         self.k_buffers = queue.kind("tcp.buffers")

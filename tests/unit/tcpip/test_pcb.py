@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,13 +13,18 @@ from hypothesis import strategies as st
 
 from mirage_lab.signatures.units import Ns, ms, seconds
 from mirage_lab.tcpip.tcp.pcb import CLOSED, Pcb, reset_for
-from mirage_lab.tcpip.tcp.profile import PROFILES
+from mirage_lab.tcpip.tcp.profile import PROFILES, Profile
 from mirage_lab.tcpip.tcp.reassembly import Reassembly
 from mirage_lab.tcpip.tcp.states import NEXT, State
 from mirage_lab.tcpip.wire.seq import MASK
 from mirage_lab.tcpip.wire.tcp import ACK, FIN, RST, SYN, Options, Segment, decode, encode
 
 TODAY = PROFILES["today"]
+PLAIN = replace(TODAY, name="plain", sack=False, timestamps=False, rack=False, prr=False, congestion="newreno")
+"""RFC 5681 and 6582 and nothing newer."""
+PLAIN_MSS = 1_460
+MSS = 1_448
+"""What timestamps leave of 1,460."""
 Fate = Callable[[Segment], list[Ns]]
 """Says when copies of a segment arrive (delays in ns); an empty list loses it."""
 
@@ -26,12 +32,13 @@ Fate = Callable[[Segment], list[Ns]]
 class Wire:
     """Two pcbs, a client and a server, on a wire whose faults `fate` decides; everything sent is in `log`."""
 
-    def __init__(self, fate: Fate | None = None, *, iss: tuple[int, int] = (1_000, 9_000), profile: str = "today", reading: bool = True) -> None:
+    def __init__(self, fate: Fate | None = None, *, iss: tuple[int, int] = (1_000, 9_000), profile: str | Profile = "today", reading: bool = True) -> None:
         self.fate = fate or (lambda segment: [ms(1)])
         self.reading = reading
         self.now = Ns(0)
-        self.client = Pcb(49_152, 80, iss[0], PROFILES[profile], 1_460)
-        self.server = Pcb(80, 49_152, iss[1], PROFILES[profile], 1_460)
+        numbers = PROFILES[profile] if isinstance(profile, str) else profile
+        self.client = Pcb(49_152, 80, iss[0], numbers, 1_460)
+        self.server = Pcb(80, 49_152, iss[1], numbers, 1_460)
         self.received = {self.client: bytearray(), self.server: bytearray()}
         self.waiting = {self.client: bytearray(), self.server: bytearray()}
         self.log: list[tuple[Ns, Pcb, Segment]] = []
@@ -111,7 +118,7 @@ def open_wire(fate: Fate | None = None, **how: object) -> Wire:
 def test_three_segments_open_a_connection() -> None:
     wire = open_wire()
     assert [segment.flags for _, _, segment in wire.log] == [SYN, SYN | ACK, ACK]
-    assert wire.client.mss == wire.server.mss == 1_460
+    assert wire.client.mss == wire.server.mss == MSS
 
 
 def test_syn_is_retransmitted_after_one_rto() -> None:
@@ -164,7 +171,7 @@ def test_a_lone_segment_is_acknowledged_after_40_ms() -> None:
 
 
 def test_three_duplicate_acks_bring_the_lost_segment_at_once() -> None:
-    wire = open_wire()
+    wire = open_wire(profile=PLAIN)
     wire.write(wire.client, bytes(1_460 * 10))
     wire.run(seconds(1))
     lost = []
@@ -186,7 +193,7 @@ def test_three_duplicate_acks_bring_the_lost_segment_at_once() -> None:
 
 
 def test_newreno_mends_two_holes_without_a_timeout() -> None:
-    wire = open_wire()
+    wire = open_wire(profile=PLAIN)
     wire.write(wire.client, bytes(1_460 * 20))
     wire.run(seconds(1))
     start = wire.client.snd_nxt
@@ -207,7 +214,7 @@ def test_newreno_mends_two_holes_without_a_timeout() -> None:
 
 
 def test_a_timeout_halves_ssthresh_and_starts_over_with_one_segment() -> None:
-    wire = open_wire()
+    wire = open_wire(profile=PLAIN)
     wire.fate = lambda segment: []
     wire.write(wire.client, bytes(1_460 * 10))
     flight = wire.client.flight

@@ -185,6 +185,7 @@ class Output(Variables):
                     segment.flags |= CWR
                     self._cwr = False
             board.send(length, now)
+            recovery.prr.out += size
             self.snd_nxt = (self.snd_nxt + length) & MASK
             out.append(segment)
             self._ack_now = self._force = recovery.force = False

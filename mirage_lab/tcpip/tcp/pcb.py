@@ -286,7 +286,7 @@ class Pcb(Calls):
             return self._acknowledged(count, segment.ack, self._positions(options), bool(segment.flags & ECE), echo, now)
         outstanding = self.snd_nxt != self.snd_una
         duplicate = outstanding and self.snd_wnd == was and not segment.payload and not segment.flags & FIN
-        if outstanding and (duplicate or options.sack or (self.ecn and segment.flags & ECE)):
+        if duplicate or options.sack or self.recovery.rack.probe >= 0 or (outstanding and self.ecn and segment.flags & ECE):
             self._hear(self.recovery.board.una, self._positions(options), duplicate, bool(segment.flags & ECE), echo, now)
             self._arm(now)
         return 0
@@ -296,7 +296,7 @@ class Pcb(Calls):
 
     def _blocks(self, segment: Segment, options: Options, echo: int, now: Ns) -> None:
         """An old acknowledgment may still carry SACK that is news."""
-        if options.sack and self.recovery.sack and self.snd_nxt != self.snd_una:
+        if options.sack and self.recovery.sack:
             self._hear(self.recovery.board.una, self._positions(options), False, False, echo, now)
             self._arm(now)
 

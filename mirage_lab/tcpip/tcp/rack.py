@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from mirage_lab.signatures.units import Ns, ms
-from mirage_lab.tcpip.tcp.scoreboard import NEVER, Scoreboard, Sent
+from mirage_lab.tcpip.tcp.scoreboard import NEVER, Scoreboard
 
 __all__ = ["DUPLICATES", "Rack"]
 
@@ -26,20 +26,15 @@ FLOOR: Final = ms(1)
 class Rack:
     """The newest segment that has arrived, the reordering window, and the probe that is under way."""
 
-    __slots__ = ("at", "end", "multiplier", "persist", "probe", "probe_again", "round", "rtt")
+    __slots__ = ("multiplier", "order", "persist", "probe", "probe_again", "round", "rtt")
 
     def __init__(self) -> None:
-        self.at = self.end = self.rtt = 0
+        self.order = self.rtt = 0
         self.multiplier = 1
         self.persist = PERSIST
         self.round = -1
         self.probe = -1
         self.probe_again = False
-
-    def arrived(self, newest: Sent, rtt: int) -> None:
-        """Step 2: `newest` is the segment sent last among those that have just arrived."""
-        if newest.at > self.at or (newest.at == self.at and newest.end > self.end):
-            self.at, self.end, self.rtt = newest.at, newest.end, rtt
 
     def duplicate(self, board: Scoreboard) -> None:
         """A D-SACK: something was sent again needlessly; wait longer (step 4), once a round trip."""
@@ -65,7 +60,7 @@ class Rack:
         wait = self.rtt + self.window(board, srtt, recovering)
         again = 0
         for record in board.records:
-            if record.sacked or record.due or record.at > self.at or (record.at == self.at and record.end >= self.end):
+            if record.sacked or record.due or record.order >= self.order:
                 continue
             left = record.at + wait - now
             if left <= 0:

@@ -137,8 +137,8 @@ class Recovery:
                 self.timed = board.nxt
                 self.rtt.sample(rtt)
         rack = self.rack
-        if newest.at >= rack.at:
-            rack.at, rack.end, rack.rtt = newest.at, newest.end, rtt
+        if newest.order > rack.order:
+            rack.order, rack.rtt = newest.order, rtt
         if self.congestion.models:
             board.rate(sample)
 
@@ -195,7 +195,7 @@ class Recovery:
         elif self.phase is Phase.OPEN and marked:
             self._begin(Phase.REDUCED, progress, now)
         if congestion.models or self.phase in (Phase.OPEN, Phase.LOSS):
-            if not ended and sample.acked:
+            if not ended and sample.acked and (progress or congestion.models):  # never for a duplicate (RFC 5681 section 3.2)
                 congestion.on_ack(sample)
         elif self.profile.prr:
             safe = progress > 0 and not sample.lost
@@ -236,8 +236,7 @@ class Recovery:
         self.board.resend(record, now)
         if self.undo_ms < 0:
             self.undo_ms = now // MS
-        if self.phase is not Phase.LOSS:
-            self.prr.out += record.end - record.start
+        self.prr.out += record.end - record.start
 
     # what was none -----------------------------------------------------------------------------------------------
 
@@ -248,6 +247,8 @@ class Recovery:
         return (self.sample.echo - self.undo_ms) & MASK >= HALF
 
     def _undo(self, now: Ns) -> None:
+        if self.phase is Phase.RECOVERY:
+            self.board.reordered = True
         self.board.keep_all()
         self.congestion.on_undo(now)
         self.rtt.backoff = 0

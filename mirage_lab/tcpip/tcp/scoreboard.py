@@ -29,13 +29,15 @@ MS: Final = 1_000_000
 class Sent:
     """A segment that was sent: from `start` to before `end`, last at `at` (ns), again `tries` times.
 
+    `order` counts transmissions: it tells which of two came later even when both left in the same nanosecond.
     `sacked`: it has arrived; `due`: it is thought lost and is to be sent again.  The rest is what the connection had got
     through when it was sent, for the estimate of the delivery rate (draft-cheng-iccrg-delivery-rate-estimation).
     """
 
-    __slots__ = ("at", "begun", "delivered", "delivered_at", "due", "end", "limited", "sacked", "start", "tries")
+    __slots__ = ("at", "begun", "delivered", "delivered_at", "due", "end", "limited", "order", "sacked", "start", "tries")
 
-    def __init__(self, start: int, end: int, at: Ns, delivered: int, delivered_at: int, begun: int, limited: bool) -> None:
+    def __init__(self, start: int, end: int, at: Ns, order: int, delivered: int, delivered_at: int, begun: int, limited: bool) -> None:
+        self.order = order
         self.start = start
         self.end = end
         self.at = at
@@ -74,11 +76,11 @@ class Sample:
 class Scoreboard:
     """The segments that are outstanding, in order."""
 
-    __slots__ = ("begun", "delivered", "delivered_at", "due", "fack", "guessed", "limited", "min_rtt", "nxt", "records", "reordered", "sacked", "sacks", "una")
+    __slots__ = ("begun", "delivered", "delivered_at", "due", "fack", "guessed", "limited", "min_rtt", "nxt", "order", "records", "reordered", "sacked", "sacks", "una")
 
     def __init__(self) -> None:
         self.records: list[Sent] = []
-        self.una = self.nxt = self.fack = 0
+        self.una = self.nxt = self.fack = self.order = 0
         self.sacked = self.due = self.guessed = 0
         self.sacks = 0
         self.reordered = False
@@ -108,7 +110,8 @@ class Scoreboard:
         if not self.records:
             self.begun = self.delivered_at = now
         self.nxt = end = start + length
-        self.records.append(Sent(start, end, now, self.delivered, self.delivered_at, self.begun, self.limited > 0))
+        self.order = order = self.order + 1
+        self.records.append(Sent(start, end, now, order, self.delivered, self.delivered_at, self.begun, self.limited > 0))
 
     def resend(self, record: Sent, now: Ns) -> None:
         """Note that a segment goes out again."""
@@ -117,6 +120,7 @@ class Scoreboard:
             self.due -= record.end - record.start
         record.tries += 1
         record.at = now
+        self.order = record.order = self.order + 1
         record.delivered, record.delivered_at, record.begun, record.limited = self.delivered, self.delivered_at, self.begun, self.limited > 0
 
     def first_due(self) -> Sent | None:
@@ -130,7 +134,7 @@ class Scoreboard:
     def split(self, record: Sent, size: int) -> None:
         """Cut a segment in two: the path takes only `size` bytes now."""
         at = self.records.index(record)
-        tail = Sent(record.start + size, record.end, record.at, record.delivered, record.delivered_at, record.begun, record.limited)
+        tail = Sent(record.start + size, record.end, record.at, record.order, record.delivered, record.delivered_at, record.begun, record.limited)
         tail.tries, tail.due = record.tries, record.due
         record.end = tail.start
         self.records.insert(at + 1, tail)
@@ -161,7 +165,7 @@ class Scoreboard:
             elif not record.tries:
                 self.reordered = True
             newest = sample.newest
-            if (newest is None or record.at >= newest.at) and not (record.tries and self._ambiguous(record, sample)):
+            if (newest is None or record.order > newest.order) and not (record.tries and self._ambiguous(record, sample)):
                 sample.newest = record
         del records[:gone]
         self.una = ack
@@ -202,7 +206,7 @@ class Scoreboard:
             elif not record.tries:
                 self.reordered = True
             newest = sample.newest
-            if (newest is None or record.at >= newest.at) and not (record.tries and self._ambiguous(record, sample)):
+            if (newest is None or record.order > newest.order) and not (record.tries and sample.now - record.at < self.min_rtt):
                 sample.newest = record
         self.sacked += news
         self.delivered += news
@@ -216,7 +220,10 @@ class Scoreboard:
         return size
 
     def _ambiguous(self, record: Sent, sample: Sample) -> bool:
-        """True if it may be the first copy that arrived, not the last (RFC 8985 section 6.2, step 2)."""
+        """True if it may be the first copy that arrived, not the last (RFC 8985 section 6.2, step 2).
+
+        Of what is SACKed only the second test tells: the peer echoes the time of the last segment in order.
+        """
         if sample.echo >= 0 and (sample.echo - record.at // MS) & MASK >= HALF:
             return True
         return sample.now - record.at < self.min_rtt

@@ -33,7 +33,7 @@ def test_the_demo_tells_graph_boot_answer_packets_and_causes() -> None:
     assert "t = 0 -> 1.000 s · 2 frames · web: listening on port 80" in text
     assert "HTTP 200\nContent-Length: 6\nConnection: close\n\nhello" in text
     assert "[SYN, ACK] Seq=0 Ack=1" in text
-    causes = text.index("net.tx             vif=web length=117")
+    causes = text.index("net.tx             vif=web length=129")
     assert causes < text.index("evtchn.notify", causes) < text.index("name=event_channel_op.send", causes)
     assert "reproducible: seed 1" in text
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
 import random
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -18,6 +16,7 @@ from mirage_lab.tcpip.tcp.reassembly import Reassembly
 from mirage_lab.tcpip.tcp.states import NEXT, State
 from mirage_lab.tcpip.wire.seq import MASK
 from mirage_lab.tcpip.wire.tcp import ACK, FIN, RST, SYN, Options, Segment, decode, encode
+from mirage_lab.testing.tcpwire import Fate, Wire, faulty, lose
 
 TODAY = PROFILES["today"]
 PLAIN = replace(TODAY, name="plain", sack=False, timestamps=False, rack=False, prr=False, congestion="newreno")
@@ -25,87 +24,6 @@ PLAIN = replace(TODAY, name="plain", sack=False, timestamps=False, rack=False, p
 PLAIN_MSS = 1_460
 MSS = 1_448
 """What timestamps leave of 1,460."""
-Fate = Callable[[Segment], list[Ns]]
-"""Says when copies of a segment arrive (delays in ns); an empty list loses it."""
-
-
-class Wire:
-    """Two pcbs, a client and a server, on a wire whose faults `fate` decides; everything sent is in `log`."""
-
-    def __init__(self, fate: Fate | None = None, *, iss: tuple[int, int] = (1_000, 9_000), profile: str | Profile = "today", reading: bool = True) -> None:
-        self.fate = fate or (lambda segment: [ms(1)])
-        self.reading = reading
-        self.now = Ns(0)
-        numbers = PROFILES[profile] if isinstance(profile, str) else profile
-        self.client = Pcb(49_152, 80, iss[0], numbers, 1_460)
-        self.server = Pcb(80, 49_152, iss[1], numbers, 1_460)
-        self.received = {self.client: bytearray(), self.server: bytearray()}
-        self.waiting = {self.client: bytearray(), self.server: bytearray()}
-        self.log: list[tuple[Ns, Pcb, Segment]] = []
-        self._heap: list[tuple[Ns, int, Pcb, bytes]] = []
-        self._count = 0
-        self.client.connect()
-        self.flush(self.client)
-
-    def other(self, pcb: Pcb) -> Pcb:
-        return self.server if pcb is self.client else self.client
-
-    def flush(self, pcb: Pcb) -> None:
-        waiting = self.waiting[pcb]
-        del waiting[: pcb.write(bytes(waiting))]
-        for segment in pcb.transmit(self.now):
-            self.log.append((self.now, pcb, segment))
-            for delay in self.fate(segment):
-                self._count += 1
-                heapq.heappush(self._heap, (Ns(self.now + delay), self._count, self.other(pcb), encode(segment, 0)))
-
-    def write(self, pcb: Pcb, data: bytes) -> None:
-        self.waiting[pcb] += data
-        self.flush(pcb)
-
-    def deliver(self, pcb: Pcb, segment: Segment) -> None:
-        if pcb.state is State.CLOSED and pcb is self.server and segment.flags & SYN and not pcb.error:
-            pcb.accept(segment)
-        else:
-            pcb.receive(segment, self.now)
-        if self.reading:
-            self.received[pcb] += pcb.read()
-        self.flush(pcb)
-
-    def run(self, duration: Ns) -> None:
-        end = self.now + duration
-        for _ in range(200_000):
-            deadlines = [at for pcb in (self.client, self.server) if (at := pcb.next_deadline()) is not None]
-            at = min([*deadlines, *(self._heap[0][:1] if self._heap else ())], default=Ns(end + 1))
-            if at > end:
-                break
-            self.now = max(at, self.now)
-            if self._heap and self._heap[0][0] <= self.now:
-                _, _, pcb, packet = heapq.heappop(self._heap)
-                self.deliver(pcb, decode(packet))
-            else:
-                for pcb in (self.client, self.server):
-                    deadline = pcb.next_deadline()
-                    if deadline is not None and deadline <= self.now:
-                        pcb.on_deadline(self.now)
-                        self.flush(pcb)
-        else:
-            pytest.fail("the two connections never came to rest")
-        self.now = Ns(end)
-
-    def sent(self, pcb: Pcb) -> list[Segment]:
-        return [segment for _, sender, segment in self.log if sender is pcb]
-
-
-def lose(*numbers: int) -> Fate:
-    """Lose the n-th segments of the wire, counted from 1."""
-    count = [0]
-
-    def fate(segment: Segment) -> list[Ns]:
-        count[0] += 1
-        return [] if count[0] in numbers else [ms(1)]
-
-    return fate
 
 
 def open_wire(fate: Fate | None = None, **how: object) -> Wire:
@@ -149,7 +67,7 @@ def test_data_arrives_in_order_and_once() -> None:
     wire.write(wire.client, data)
     wire.run(seconds(5))
     assert bytes(wire.received[wire.server]) == data
-    assert not [remark for remark in wire.client.remarks if remark[0] == "tcp.retransmit"]
+    assert not wire.told("tcp.retransmit")
 
 
 def test_every_second_segment_is_acknowledged_after_the_quick_ones() -> None:
@@ -188,7 +106,7 @@ def test_three_duplicate_acks_bring_the_lost_segment_at_once() -> None:
     wire.run(seconds(2))
     again = [at for at, pcb, segment in wire.log if segment.seq == lost[0] and segment.payload]
     assert len(again) == 2 and again[1] - start < ms(10)
-    assert ("tcp.retransmit", {"seq": lost[0], "length": 1_460, "why": "duplicate ACKs"}) in wire.client.remarks
+    assert wire.told("tcp.retransmit") == [{"seq": lost[0], "length": 1_460, "why": "duplicate ACKs"}]
     assert len(wire.received[wire.server]) == 1_460 * 20
 
 
@@ -210,7 +128,7 @@ def test_newreno_mends_two_holes_without_a_timeout() -> None:
     wire.run(seconds(2))
     assert not doomed
     assert len(wire.received[wire.server]) == 1_460 * 40
-    assert not [remark for remark in wire.client.remarks if remark[0] == "tcp.rto"]
+    assert not wire.told("tcp.rto")
 
 
 def test_a_timeout_halves_ssthresh_and_starts_over_with_one_segment() -> None:
@@ -365,20 +283,6 @@ def test_a_sender_that_never_stops_fills_one_buffer_and_no_more() -> None:
     wire.flush(wire.client)
     wire.run(seconds(10))
     assert wire.server.buffered[0] <= TODAY.buffer
-
-
-def faulty(seed: int, loss: float, reorder: float, duplicate: float) -> Fate:
-    chance = random.Random(seed)
-
-    def fate(segment: Segment) -> list[Ns]:
-        if chance.random() < loss:
-            return []
-        delays = [Ns(ms(1) + (chance.randrange(ms(5)) if chance.random() < reorder else 0))]
-        if chance.random() < duplicate:
-            delays.append(Ns(ms(1) + chance.randrange(ms(5))))
-        return delays
-
-    return fate
 
 
 @pytest.mark.parametrize("seed", range(6))

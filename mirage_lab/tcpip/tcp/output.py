@@ -197,6 +197,8 @@ class Output(Variables):
             board.send(1, now)
             self.snd_nxt = (self.snd_nxt + 1) & MASK
             self._ack_now = False
+        if limited == "application" and self._blocked:
+            limited = "buffer"
         self.limited_by = limited
         if limited == "application" and room > 0:
             board.limited = max(board.delivered + board.pipe, 1)

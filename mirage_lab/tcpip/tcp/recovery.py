@@ -23,6 +23,8 @@ from mirage_lab.tcpip.wire.seq import HALF, MASK
 
 __all__ = ["Phase", "Recovery"]
 
+SPENT = -2
+
 
 class Phase(Enum):
     """Where loss recovery stands."""
@@ -36,7 +38,7 @@ class Phase(Enum):
 class Recovery:
     """Loss recovery of one connection.  `force`: one segment goes out whatever the window says; `look_at`: when RACK looks again."""
 
-    __slots__ = ("board", "congestion", "duplicates", "force", "high", "look_at", "phase", "profile", "prr", "rack", "rtt", "sack", "sample", "timed", "undo_ms")
+    __slots__ = ("board", "congestion", "duplicates", "force", "high", "look_at", "phase", "profile", "prr", "rack", "rtt", "sack", "sample", "timed", "undo_from", "undo_ms")
 
     def __init__(self, profile: Profile, rtt: Rtt, congestion: Congestion, sack: bool) -> None:
         self.profile = profile
@@ -53,6 +55,7 @@ class Recovery:
         self.timed = 0
         self.force = False
         self.undo_ms = -1
+        self.undo_from = 0
         self.look_at = NEVER
 
     @property
@@ -234,17 +237,18 @@ class Recovery:
     def on_resend(self, record: Sent, now: Ns) -> None:
         """A segment goes out again."""
         self.board.resend(record, now)
-        if self.undo_ms < 0:
-            self.undo_ms = now // MS
+        if self.undo_ms == -1:
+            self.undo_ms, self.undo_from = now // MS, record.start
         self.prr.out += record.end - record.start
 
     # what was none -----------------------------------------------------------------------------------------------
 
     def _spurious(self) -> bool:
-        """True if the acknowledgment answers something sent before the first retransmission of the episode (RFC 3522)."""
-        if self.undo_ms < 0 or self.sample.echo < 0 or self.phase not in (Phase.RECOVERY, Phase.LOSS):
+        """True if the first acknowledgment of what was sent again first answers the original (RFC 3522 section 3.2)."""
+        if self.undo_ms < 0 or self.sample.echo < 0 or self.phase not in (Phase.RECOVERY, Phase.LOSS) or self.board.una <= self.undo_from:
             return False
-        return (self.sample.echo - self.undo_ms) & MASK >= HALF
+        first, self.undo_ms = self.undo_ms, SPENT
+        return (self.sample.echo - first) & MASK >= HALF
 
     def _undo(self, now: Ns) -> None:
         if self.phase is Phase.RECOVERY:

@@ -55,6 +55,8 @@ class Ipv4:
         self.mask = BROADCAST << 32 - self.prefix & BROADCAST
         self.gateway = ip_int(gateway) if gateway else None
         self.mtu = ethif.mtu
+        self.ecn = 0
+        """The two ECN bits of the packet that is being passed up (RFC 3168 section 5)."""
         self.unreachable: Callable[[int, bytes], None] | None = None
         self._ttl = TTL_2014 if profile == "2014" else TTL
         self._broadcast = self.address | ~self.mask & BROADCAST
@@ -113,6 +115,7 @@ class Ipv4:
             self._drops("fragment")
             return
         self._received += 1
+        self.ecn = frame[15] & 3
         handler = self._handlers.get(frame[23])
         if handler is not None:
             handler(int.from_bytes(frame[26:30], "big"), dst, frame[start : ETHERNET + length])
@@ -128,7 +131,7 @@ class Ipv4:
         """Send `payload` to `dst`; raises LocalProtocolError over the MTU."""
         self.output(ip_int(dst), proto, payload)
 
-    def output(self, dst: int, proto: int, payload: bytes, src: int | None = None) -> None:
+    def output(self, dst: int, proto: int, payload: bytes, src: int | None = None, ecn: int = 0) -> None:
         """Send `payload`: the hot path.  Raises LocalProtocolError when it does not fit in one packet."""
         length = len(payload) + 20
         if length > self.mtu:
@@ -136,9 +139,9 @@ class Ipv4:
         self._ident = ident = self._ident + 1 & 0xFFFF
         ttl_proto = self._ttl << 8 | proto
         source = self.address if src is None else src
-        total = 0x4500 + length + ident + 0x4000 + ttl_proto + (source >> 16) + (source & 0xFFFF) + (dst >> 16) + (dst & 0xFFFF)
+        total = 0x4500 + ecn + length + ident + 0x4000 + ttl_proto + (source >> 16) + (source & 0xFFFF) + (dst >> 16) + (dst & 0xFFFF)
         check = 0xFFFF - (total % 0xFFFF or 0xFFFF)
-        words = 0x4500 << 144 | length << 128 | ident << 112 | 0x4000 << 96 | ttl_proto << 80 | check << 64 | source << 32 | dst
+        words = (0x4500 | ecn) << 144 | length << 128 | ident << 112 | 0x4000 << 96 | ttl_proto << 80 | check << 64 | source << 32 | dst
         packet = words.to_bytes(20, "big") + payload
         hop = self._next_hop(dst)
         if hop is None:

@@ -36,10 +36,20 @@ class Stack:
 
     module_type: ClassVar[str] = "STACKV4"
 
-    def __init__(self, queue: RunQueue, netif: Network, *, address: str = "10.0.0.2/24", gateway: str | None = None, profile: str = "today") -> None:
+    def __init__(
+        self,
+        queue: RunQueue,
+        netif: Network,
+        *,
+        address: str = "10.0.0.2/24",
+        gateway: str | None = None,
+        profile: str = "today",
+        congestion: str | None = None,
+        ecn: bool | None = None,
+    ) -> None:
         ethif = Ethif(queue, netif)
         ipv4 = Ipv4(queue, ethif, Arp(queue, ethif, profile), address=address, gateway=gateway, profile=profile)
-        self._assemble(queue, ipv4, Icmpv4(queue, ipv4), None, TcpV4(queue, ipv4, profile=profile))
+        self._assemble(queue, ipv4, Icmpv4(queue, ipv4), None, TcpV4(queue, ipv4, profile=profile, congestion=congestion, ecn=ecn))
 
     @classmethod
     def of(cls, udpv4: Udpv4, tcpv4: TcpV4) -> Stack:

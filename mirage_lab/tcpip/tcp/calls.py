@@ -9,9 +9,9 @@ from mirage_lab.tcpip.tcp.output import LEAST
 from mirage_lab.tcpip.tcp.scoreboard import NEVER
 from mirage_lab.tcpip.tcp.states import Event, State
 from mirage_lab.tcpip.tcp.timers import Timers
-from mirage_lab.tcpip.tcp.variables import CLOSED, STAMPS
+from mirage_lab.tcpip.tcp.variables import CLOSED, READABLE, STAMPS, WRITABLE
 from mirage_lab.tcpip.wire.seq import MASK
-from mirage_lab.tcpip.wire.tcp import ACK, CWR, ECE, RST, Options, Segment, parse_options
+from mirage_lab.tcpip.wire.tcp import ACK, CWR, ECE, RST, SYN, Options, Segment, parse_options
 
 __all__ = ["DEFAULT_MSS", "Calls"]
 
@@ -35,16 +35,16 @@ class Calls(Timers):
         self._take_syn(syn)
         self._go(Event.PASSIVE_OPEN)
 
-    def resume(self, segment: Segment, offered: Options, now: Ns) -> None:
-        """Open with the acknowledgment of a SYN cookie: what the SYN `offered` was kept in the cookie (RFC 4987 section 3.6)."""
-        syn = Segment(segment.src_port, segment.dst_port, (segment.seq - 1) & MASK, 0, 2, segment.window, offered.encode())
-        self._take_syn(syn)
+    def resume(self, segment: Segment, offered: Options, ecn: bool, now: Ns) -> None:
+        """Open with the acknowledgment of a SYN cookie, which brought back what the SYN had `offered` (RFC 4987 section 3.6)."""
+        flags = SYN | (ECE | CWR if ecn else 0)
+        self._take_syn(Segment(segment.src_port, segment.dst_port, (segment.seq - 1) & MASK, 0, flags, segment.window, offered.encode()))
         self._go(Event.PASSIVE_OPEN)
         self.rcv_adv = (self.rcv_nxt + min(self.profile.buffer, self.profile.syn_windows[1])) & MASK
-        self.last_ack = self.rcv_nxt
         self.snd_nxt = (self.iss + 1) & MASK
-        self.recovery.board.restart(0)
-        self.recovery.board.send(1, now)
+        board = self.recovery.board
+        board.send(1, now)
+        board.records[0].tries = 1  # nobody timed it
 
     def _take_syn(self, segment: Segment) -> None:
         """Read the peer's set-up: sequence number and options.  What we do not offer ourselves is not taken up."""
@@ -121,6 +121,12 @@ class Calls(Timers):
             self.heard(now)
         elif not self._out:
             self._persist_at = NEVER
+
+    def expire(self) -> int:
+        """Give up the rest of TIME_WAIT: its place is needed."""
+        self.stop_timers()
+        self._go(Event.EXPIRED)
+        return CLOSED | READABLE | WRITABLE
 
     def unreachable(self) -> int:
         """ICMP said that our SYN went nowhere (RFC 1122 section 4.2.3.9); later it is only a hint."""

@@ -16,7 +16,7 @@ from mirage_lab.tcpip.tcp.cubic import Cubic
 from mirage_lab.tcpip.tcp.newreno import NewReno
 from mirage_lab.tcpip.tcp.scoreboard import Sample
 
-__all__ = ["ALGORITHMS", "Congestion", "congestion_of"]
+__all__ = ["ALGORITHMS", "Congestion", "check", "congestion_of"]
 
 
 class Congestion(Protocol):
@@ -58,8 +58,13 @@ class Congestion(Protocol):
 ALGORITHMS: Final[dict[str, type[NewReno | Cubic | Bbr]]] = {"newreno": NewReno, "cubic": Cubic, "bbr": Bbr}
 
 
-def congestion_of(name: str, mss: int, segments: int, chance: int) -> Congestion:
-    """Return the algorithm called `name`, with a first window of `segments`; raises LocalProtocolError."""
+def check(name: str) -> None:
+    """Raise LocalProtocolError unless there is a congestion control called `name`."""
     if name not in ALGORITHMS:
         raise LocalProtocolError(f"there is no congestion control {name!r}: {', '.join(ALGORITHMS)}")
+
+
+def congestion_of(name: str, mss: int, segments: int, chance: int) -> Congestion:
+    """Return the algorithm called `name`, with a first window of `segments`; raises LocalProtocolError."""
+    check(name)
     return ALGORITHMS[name](mss, segments, chance)

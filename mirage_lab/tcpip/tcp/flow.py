@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from mirage_lab.runtime import tasks
 from mirage_lab.runtime.world import Timer
 from mirage_lab.signatures.errors import ConnectionRefused, ConnectionReset, ConnectionTimedOut, Disconnected, MirageError
+from mirage_lab.signatures.units import Ns
 from mirage_lab.tcpip.tcp.pcb import CLOSED, ESTABLISHED, READABLE, WRITABLE, Pcb
 from mirage_lab.tcpip.tcp.states import State
 from mirage_lab.tcpip.wire.address import ip_text
@@ -25,7 +26,7 @@ class TcpFlow:
 
     module_type: ClassVar[str] = "FLOW"
 
-    __slots__ = ("_address", "_pseudo", "_readable", "_tcp", "_timer", "_writable", "established", "key", "pcb", "retransmitted")
+    __slots__ = ("_address", "_held", "_pseudo", "_readable", "_tcp", "_timer", "_writable", "established", "key", "pcb", "retransmitted")
 
     def __init__(self, tcp: TcpV4, address: int, key: int, pcb: Pcb) -> None:
         self.pcb = pcb
@@ -38,6 +39,7 @@ class TcpFlow:
         self._readable = tasks.Condition()
         self._writable = tasks.Condition()
         self._timer: Timer | None = None
+        self._held = 0
 
     @property
     def dst(self) -> tuple[str, int]:
@@ -62,6 +64,7 @@ class TcpFlow:
 
     def input(self, segment: Segment) -> None:
         """Take a segment whose checksum is good."""
+        self.pcb.pressed = self._tcp.held > self._tcp.memory
         self.after(self.pcb.receive(segment, self._tcp.queue.world.now))
 
     def after(self, happened: int) -> None:
@@ -73,7 +76,7 @@ class TcpFlow:
         if pcb.remarks:
             tcp.remark(self)
         for segment in pcb.transmit(now):
-            tcp.output(self._address, encode(segment, self._pseudo))
+            tcp.output(self._address, encode(segment, self._pseudo), segment.ecn)
         if pcb.remarks:
             tcp.remark(self)
         if happened:
@@ -89,6 +92,10 @@ class TcpFlow:
                     self._readable.notify_all()
                     self._writable.notify_all()
                     tcp.forget(self)
+        held = pcb.held
+        if held != self._held:
+            tcp.held += held - self._held
+            self._held = held
         deadline = pcb.next_deadline()
         timer = self._timer
         if deadline is None:
@@ -111,7 +118,9 @@ class TcpFlow:
             self.after(self.pcb.on_deadline(now))
 
     def stop(self) -> None:
-        """Forget the timer: the connection is over."""
+        """Forget the timer and what data is held: the connection is over."""
+        self._tcp.held -= self._held
+        self._held = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -139,6 +148,7 @@ class TcpFlow:
         while True:
             data = pcb.read()
             if data:
+                pcb.pressed = self._tcp.held - len(data) > self._tcp.memory
                 self.after(0)
                 return data
             if pcb.eof:
@@ -158,6 +168,7 @@ class TcpFlow:
                 raise self.failure("writing") or ConnectionReset("writing")
             if pcb.closing or pcb.state is State.CLOSED:
                 raise Disconnected("{}:{}: the flow was closed here; nothing can be written after flow.close()".format(*self.dst))
+            pcb.pressed = self._tcp.held > self._tcp.memory
             taken = pcb.write(rest)
             self.after(0)
             rest = rest[taken:]
@@ -180,6 +191,20 @@ class TcpFlow:
     def finish(self) -> None:
         """End our direction, from where nothing can be awaited (a failed service)."""
         self.after(self.pcb.close())
+
+    def expire(self) -> None:
+        """Give up the rest of TIME_WAIT."""
+        self.after(self.pcb.expire())
+
+    def nodelay(self, on: bool = True) -> None:
+        """Send small pieces at once (`on`), or wait until what is under way is acknowledged (Nagle, RFC 9293 section 3.7.4)."""
+        self.pcb.nagle = not on
+        self.after(0)
+
+    def keepalive(self, idle: Ns) -> None:
+        """After `idle` without a word ask the peer whether it is there; when it never answers, reading fails.  0: never ask."""
+        self.pcb.keep_alive(idle, self._tcp.queue.world.now)
+        self.after(0)
 
     @property
     def readable_now(self) -> bool:

@@ -22,6 +22,7 @@ from typing import Final
 
 from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.tcpip.tcp.calls import DEFAULT_MSS, Calls
+from mirage_lab.tcpip.tcp.output import LEAST
 from mirage_lab.tcpip.tcp.scoreboard import NEVER
 from mirage_lab.tcpip.tcp.states import Event, State
 from mirage_lab.tcpip.tcp.variables import CLOSED, ESTABLISHED, READABLE, WRITABLE, reset_for
@@ -89,6 +90,7 @@ class Pcb(Calls):
         elif (
             segment.ack == self.snd_una
             and not self.reassembly.size
+            and not self.pressed
             and len(payload) <= (self.rcv_adv - self.rcv_nxt) & MASK
             and segment.window << self.snd_scale == self.snd_wnd
         ):
@@ -359,6 +361,9 @@ class Pcb(Calls):
         """Text and FIN, in order or early.  Urgent data is data (RFC 6093)."""
         if self.state not in _RECEIVING:
             self._ack_now = True
+            return 0
+        if self.pressed and segment.payload and self._in_size + len(segment.payload) > LEAST:
+            self._ack_now = True  # the stack is short of memory: it will be sent again
             return 0
         payload, fin = segment.payload, segment.flags & FIN
         skip = (self.rcv_nxt - segment.seq) & MASK

@@ -62,11 +62,11 @@ class Profile:
     """The range of ports for connections we open."""
     first_ports: int
     """How many of them the first may be."""
-    nagle: bool = True
-    keepalive: Ns = Ns(0)
+    keepalive_interval: Ns
+    keepalive_tries: int
+    keepalive: int = 0
     """Idle time after which the peer is asked whether it is still there (RFC 9293 section 3.8.4); 0: never."""
-    keepalive_interval: Ns = seconds(75)
-    keepalive_tries: int = 9
+    nagle: bool = True
 
 
 PROFILES: Final[dict[str, Profile]] = {
@@ -98,6 +98,8 @@ PROFILES: Final[dict[str, Profile]] = {
         isn="rfc6528",
         ports=(49_152, 65_536),
         first_ports=16_384,
+        keepalive_interval=seconds(75),
+        keepalive_tries=9,
     ),
     "2014": Profile(
         name="2014",
@@ -127,6 +129,8 @@ PROFILES: Final[dict[str, Profile]] = {
         isn="2014",
         ports=(10_000, 65_536),
         first_ports=10_000,
+        keepalive_interval=seconds(75),
+        keepalive_tries=9,
     ),
 }
 

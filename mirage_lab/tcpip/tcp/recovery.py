@@ -38,7 +38,24 @@ class Phase(Enum):
 class Recovery:
     """Loss recovery of one connection.  `force`: one segment goes out whatever the window says; `look_at`: when RACK looks again."""
 
-    __slots__ = ("board", "congestion", "duplicates", "force", "high", "look_at", "phase", "profile", "prr", "rack", "rtt", "sack", "sample", "timed", "undo_from", "undo_ms")
+    __slots__ = (
+        "board",
+        "congestion",
+        "duplicates",
+        "force",
+        "high",
+        "look_at",
+        "phase",
+        "profile",
+        "prr",
+        "rack",
+        "rtt",
+        "sack",
+        "sample",
+        "timed",
+        "undo_from",
+        "undo_ms",
+    )
 
     def __init__(self, profile: Profile, rtt: Rtt, congestion: Congestion, sack: bool) -> None:
         self.profile = profile
@@ -195,7 +212,7 @@ class Recovery:
             self.phase, self.high = Phase.RECOVERY, board.nxt
             self.force = True
             ended = False
-        elif self.phase is Phase.OPEN and marked:
+        elif self.phase is Phase.OPEN and marked and ack > self.high:  # what came before `high` was sent before our CWR
             self._begin(Phase.REDUCED, progress, now)
         if congestion.models or self.phase in (Phase.OPEN, Phase.LOSS):
             if not ended and sample.acked and (progress or congestion.models):  # never for a duplicate (RFC 5681 section 3.2)

@@ -76,7 +76,23 @@ class Sample:
 class Scoreboard:
     """The segments that are outstanding, in order."""
 
-    __slots__ = ("begun", "delivered", "delivered_at", "due", "fack", "guessed", "limited", "min_rtt", "nxt", "order", "records", "reordered", "sacked", "sacks", "una")
+    __slots__ = (
+        "begun",
+        "delivered",
+        "delivered_at",
+        "due",
+        "fack",
+        "guessed",
+        "limited",
+        "min_rtt",
+        "nxt",
+        "order",
+        "records",
+        "reordered",
+        "sacked",
+        "sacks",
+        "una",
+    )
 
     def __init__(self) -> None:
         self.records: list[Sent] = []

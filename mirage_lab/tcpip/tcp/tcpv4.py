@@ -1,13 +1,15 @@
 """TcpV4: TCPV4, all connections of one address: who gets which segment, listeners, ports, limits.
 
-Everything is bounded: connections in all, connections that have not answered our SYN yet, and (by the Pcb) the bytes of each.
+A connection is known by both addresses and both ports, so a port serves as many connections as there are peers' ports.
+Everything is bounded: connections in all (the oldest in TIME_WAIT makes room for a new one), connections that have not
+answered our SYN yet (beyond them SYN cookies), the bytes of each (by the Pcb), and the bytes of all: beyond `memory` each
+connection holds 4 KiB each way.
 """
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 from mirage_lab.runtime import RunQueue, tasks
@@ -15,29 +17,35 @@ from mirage_lab.signatures.errors import ConnectionRefused, ConnectionReset, Con
 from mirage_lab.signatures.network import Serve
 from mirage_lab.tcpip.drops import Drops
 from mirage_lab.tcpip.ipv4 import Ipv4
+from mirage_lab.tcpip.tcp.congestion import check
+from mirage_lab.tcpip.tcp.cookies import LIFE, Cookies
 from mirage_lab.tcpip.tcp.flow import TcpFlow
+from mirage_lab.tcpip.tcp.numbers import Numbers
 from mirage_lab.tcpip.tcp.pcb import Pcb, reset_for
-from mirage_lab.tcpip.tcp.profile import profile_of
+from mirage_lab.tcpip.tcp.profile import Profile, profile_of
 from mirage_lab.tcpip.tcp.states import State
 from mirage_lab.tcpip.wire.address import ip_int, ip_text
 from mirage_lab.tcpip.wire.checksum import pseudo_v4
 from mirage_lab.tcpip.wire.error import WireError
-from mirage_lab.tcpip.wire.seq import MASK, before
-from mirage_lab.tcpip.wire.tcp import ACK, PROTO, SYN, Segment, decode, encode
+from mirage_lab.tcpip.wire.seq import MASK, before, within
+from mirage_lab.tcpip.wire.tcp import ACK, CWR, ECE, PROTO, RST, SYN, Options, Segment, decode, encode, parse_options
 
 __all__ = ["TcpStatistics", "TcpV4"]
 
-EPHEMERAL: Final = range(49_152, 65_536)
 CONNECTIONS: Final = 16_384
 BACKLOG: Final = 256
 HEADERS: Final = 40
+MEMORY: Final = 64 << 20
+"""Bytes of data that all connections together may hold before they are kept short."""
+REUSE: Final = 1_000_000_000
+"""After 1 s in TIME_WAIT timestamps tell old segments from new ones, and the ports may be used again (RFC 6191)."""
 DOUBT: Final = 3
 """Timeouts in a row after which the next hop's address is asked for again (R1 of RFC 1122 section 4.2.3.5)."""
 
 
 @dataclass(frozen=True, slots=True)
 class TcpStatistics:
-    """Segments and connections; `retransmitted` segments; drops by reason."""
+    """Segments and connections; `retransmitted` segments; SYN `cookies` sent; bytes `held`; drops by reason."""
 
     received: int
     sent: int
@@ -45,6 +53,8 @@ class TcpStatistics:
     connections: int
     opened: int
     refused: int
+    cookies: int
+    held: int
     dropped: dict[str, int]
 
 
@@ -53,18 +63,28 @@ class TcpV4:
 
     module_type: ClassVar[str] = "TCPV4"
 
-    def __init__(self, queue: RunQueue, ipv4: Ipv4, *, profile: str = "today") -> None:
+    def __init__(self, queue: RunQueue, ipv4: Ipv4, *, profile: str = "today", congestion: str | None = None, ecn: bool | None = None) -> None:
+        """`congestion`: newreno, cubic or bbr; `ecn`: True to ask for it, False to refuse it; None: as in the profile."""
         self.queue = queue
         self.ipv4 = ipv4
-        self.profile = profile_of(profile)
+        self.profile = _chosen(profile_of(profile), congestion, ecn)
+        self.memory = MEMORY
+        self.held = 0
         self.mss = ipv4.mtu - HEADERS
         self._connections: dict[int, TcpFlow] = {}
         self._embryonic: dict[int, TcpFlow] = {}
         self._listeners: dict[int, Serve] = {}
         self._drops = Drops(queue, "tcp.drop")
-        self._secret = queue.rng("tcp.isn").randbytes(16)
-        self._port = queue.rng("tcp.port").choice(EPHEMERAL)
-        self._received = self._sent = self._retransmitted = self._opened = self._refused = 0
+        chance = queue.rng("tcp.isn")
+        secret = chance.randbytes(16)
+        self._numbers = Numbers(secret, self.profile.isn, chance.randrange)
+        self._cookies = Cookies(secret)
+        self._cookie_at = -LIFE
+        self._time_wait: dict[int, TcpFlow] = {}
+        first, self._last_port = self.profile.ports
+        self._first_port = first
+        self._port = first + queue.rng("tcp.port").randrange(self.profile.first_ports)
+        self._received = self._sent = self._retransmitted = self._opened = self._refused = self._cookies_sent = 0
         self._kinds = {name: queue.kind(name) for name in ("tcp.state", "tcp.retransmit", "tcp.rto", "tcp.undo", "tcp.cwnd")}
         self._k_established = queue.kind("tcp.established")
         self._k_listen = queue.kind("tcp.listen")
@@ -106,6 +126,7 @@ class TcpV4:
             self._drops("malformed", text=str(error))
             return
         self._received += 1
+        segment.ecn = self.ipv4.ecn
         flow = self._connections.get(src << 32 | segment.src_port << 16 | segment.dst_port)
         if flow is not None and not (flow.pcb.state is State.TIME_WAIT and self._renews(flow.pcb, segment)):
             flow.input(segment)
@@ -113,15 +134,23 @@ class TcpV4:
             self._unknown(src, dst, segment)
 
     def _renews(self, pcb: Pcb, segment: Segment) -> bool:
-        """True for a SYN that may reuse a connection in TIME_WAIT (RFC 9293 section 3.10.7.4)."""
-        return segment.flags & (SYN | ACK) == SYN and before(pcb.rcv_nxt, segment.seq) and segment.dst_port in self._listeners
+        """True for a SYN that may reuse a connection in TIME_WAIT: a later number or, better, time (RFC 9293 section 3.10.7.4, RFC 6191)."""
+        if segment.flags & (SYN | ACK) != SYN or segment.dst_port not in self._listeners:
+            return False
+        stamps = parse_options(segment.options).stamps
+        if stamps is not None and pcb.stamping and stamps[0] != pcb.ts_recent:
+            return before(pcb.ts_recent, stamps[0])
+        return before(pcb.rcv_nxt, segment.seq)
 
     def _unknown(self, src: int, dst: int, segment: Segment) -> None:
-        """A segment of no connection: a SYN to a listener, or nothing we know."""
+        """A segment of no connection: a SYN to a listener, the answer to a cookie, or nothing we know."""
         serve = self._listeners.get(segment.dst_port)
-        if segment.flags & 0x17 == SYN and serve is not None and dst == self.ipv4.address:
-            self._accept(src, segment)
-            return
+        if serve is not None and dst == self.ipv4.address:
+            if segment.flags & 0x17 == SYN:
+                self._accept(src, segment)
+                return
+            if segment.flags & (SYN | ACK | RST) == ACK and self._resume(src, segment):
+                return
         if serve is None:
             self._drops("no listener", port=segment.dst_port)
         else:
@@ -132,33 +161,87 @@ class TcpV4:
             self.output(src, encode(reset, pseudo_v4(dst, src, PROTO, 0)))
 
     def _accept(self, src: int, syn: Segment) -> None:
-        if len(self._embryonic) >= BACKLOG or len(self._connections) >= CONNECTIONS:
-            self._drops("backlog full", port=syn.dst_port)
+        if len(self._embryonic) >= BACKLOG:
+            if self.profile.cookies:
+                self._answer_with_cookie(src, syn)
+            else:
+                self._drops("backlog full", port=syn.dst_port)
             return
-        flow = self._flow(src, syn.dst_port, syn.src_port)
+        if not self._room():
+            self._drops("too many connections", port=syn.dst_port)
+            return
+        flow = self._flow(src, syn.dst_port, syn.src_port, self.profile, passive=True)
         flow.pcb.accept(syn)
         self._embryonic[flow.key] = flow
         flow.after(0)
 
-    def _flow(self, address: int, src_port: int, dst_port: int) -> TcpFlow:
+    def _room(self) -> bool:
+        """True if another connection fits; the oldest in TIME_WAIT goes for it."""
+        if len(self._connections) < CONNECTIONS:
+            return True
+        for flow in self._time_wait.values():
+            flow.expire()
+            return True
+        return False
+
+    def _answer_with_cookie(self, src: int, syn: Segment) -> None:
+        now, profile, offered = self.queue.now, self.profile, parse_options(syn.options)
+        ends = self._ends(src, syn.dst_port, syn.src_port)
+        ecn = profile.ecn != "off" and syn.flags & (ECE | CWR) == ECE | CWR
+        options = Options(mss=self.mss)
+        if profile.timestamps and offered.stamps is not None:
+            clock = (now // 1_000_000 + self._numbers.stamp_offset(ends[:8])) & MASK
+            options.stamps = (self._cookies.stamp(clock, offered, ecn), offered.stamps[0])
+            options.wscale = profile.wscale if offered.wscale is not None else None
+            options.sack_ok = profile.sack and offered.sack_ok
+        flags = SYN | ACK | (ECE if ecn and options.stamps else 0)
+        window = min(profile.buffer, profile.syn_windows[1])
+        seq = self._cookies.make(ends, syn.seq, offered, now)
+        answer = Segment(syn.dst_port, syn.src_port, seq, (syn.seq + 1) & MASK, flags, window, options.encode())
+        self._cookie_at = now
+        self._cookies_sent += 1
+        self.output(src, encode(answer, pseudo_v4(self.ipv4.address, src, PROTO, 0)))
+
+    def _resume(self, src: int, segment: Segment) -> bool:
+        """Make a connection of the answer to a cookie; False if it is none."""
+        now = self.queue.now
+        if now - self._cookie_at >= LIFE:
+            return False
+        ends = self._ends(src, segment.dst_port, segment.src_port)
+        stamps = parse_options(segment.options).stamps
+        echo = None if stamps is None else stamps[1]
+        found = self._cookies.check(ends, (segment.seq - 1) & MASK, (segment.ack - 1) & MASK, echo, now)
+        if found is None or not self._room():
+            return False
+        offered, ecn = found
+        offered.stamps = stamps
+        flow = self._flow(src, segment.dst_port, segment.src_port, self.profile, passive=True, isn=(segment.ack - 1) & MASK)
+        flow.pcb.resume(segment, offered, ecn, now)
+        self._embryonic[flow.key] = flow
+        flow.input(segment)
+        return True
+
+    def _ends(self, address: int, src_port: int, dst_port: int) -> bytes:
+        return self.ipv4.address.to_bytes(4, "big") + address.to_bytes(4, "big") + src_port.to_bytes(2, "big") + dst_port.to_bytes(2, "big")
+
+    def _flow(self, address: int, src_port: int, dst_port: int, profile: Profile, *, passive: bool = False, isn: int | None = None) -> TcpFlow:
         key = address << 32 | dst_port << 16 | src_port
         old = self._connections.get(key)
+        ends = self._ends(address, src_port, dst_port)
+        if isn is None:
+            isn = self._numbers.isn(ends, passive, self.queue.now, old.pcb.snd_nxt if old is not None else None)
         if old is not None:
-            self.forget(old)
-        flow = TcpFlow(self, address, key, Pcb(src_port, dst_port, self._isn(key), self.profile, self.mss))
+            old.expire() if old.pcb.state is State.TIME_WAIT else self.forget(old)
+        pcb = Pcb(src_port, dst_port, isn, profile, self.mss, stamp_offset=self._numbers.stamp_offset(ends[:8]))
+        flow = TcpFlow(self, address, key, pcb)
         flow.pcb.watch_cwnd = self._kinds["tcp.cwnd"].on
         self._connections[key] = flow
         return flow
 
-    def _isn(self, key: int) -> int:
-        """Initial sequence number (RFC 6528): the clock in 4 us steps plus a secret of the connection."""
-        digest = hashlib.blake2s(key.to_bytes(9, "big"), key=self._secret, digest_size=4).digest()
-        return (self.queue.now // 4_000 + int.from_bytes(digest, "big")) & MASK
-
-    def output(self, dst: int, packet: bytes) -> None:
-        """Send an encoded segment."""
+    def output(self, dst: int, packet: bytes, ecn: int = 0) -> None:
+        """Send an encoded segment; `ecn`: the two bits of IP."""
         self._sent += 1
-        self.ipv4.output(dst, PROTO, packet)
+        self.ipv4.output(dst, PROTO, packet, ecn=ecn)
 
     # what flows tell ---------------------------------------------------------------------------------------------
 
@@ -172,6 +255,8 @@ class TcpV4:
                 flow.retransmitted += 1
             elif name == "tcp.rto" and fields["tries"] >= DOUBT:
                 self.ipv4.doubt(flow.key >> 32)
+            elif name == "tcp.state" and fields["new"] == "TIME_WAIT":
+                self._time_wait[flow.key] = flow
             kind = self._kinds[name]
             if kind.on:
                 kind.emit(world.now, self.queue.name, world.cause, {"local": "{}:{}".format(*flow.src), "remote": "{}:{}".format(*flow.dst), **fields})
@@ -218,6 +303,7 @@ class TcpV4:
         flow.stop()
         if self._connections.get(flow.key) is flow:
             del self._connections[flow.key]
+            self._time_wait.pop(flow.key, None)
         self._embryonic.pop(flow.key, None)
 
     def unreachable(self, code: int, dst: int, quoted: bytes) -> None:
@@ -226,6 +312,14 @@ class TcpV4:
         flow = self._connections.get(dst << 32 | dst_port << 16 | src_port)
         if flow is not None:
             flow.after(flow.pcb.unreachable())
+
+    def too_big(self, mtu: int, dst: int, quoted: bytes) -> None:
+        """ICMP says that a router takes only `mtu` bytes (RFC 1191); believed if it quotes what is under way (RFC 5927 section 7)."""
+        src_port, dst_port, seq = quoted[0] << 8 | quoted[1], quoted[2] << 8 | quoted[3], int.from_bytes(quoted[4:8], "big")
+        flow = self._connections.get(dst << 32 | dst_port << 16 | src_port)
+        if flow is not None and within(seq, flow.pcb.snd_una, flow.pcb.flight):
+            flow.pcb.path_mss(mtu - HEADERS, self.queue.now)
+            flow.after(0)
 
     # TCPV4 -------------------------------------------------------------------------------------------------------
 
@@ -239,14 +333,15 @@ class TcpV4:
         if self._k_listen.on:
             self._k_listen.emit(self.queue.now, self.queue.name, self.queue.world.cause, {"port": port})
 
-    async def create_connection(self, address: tuple[str, int]) -> TcpFlow:
-        """Connect; raises ConnectionRefused or ConnectionTimedOut."""
+    async def create_connection(self, address: tuple[str, int], *, congestion: str | None = None, ecn: bool | None = None) -> TcpFlow:
+        """Connect; raises ConnectionRefused or ConnectionTimedOut.  `congestion`, `ecn`: for this connection, as for the stack."""
         to, port = ip_int(address[0]), address[1]
         if not 0 < port < 65_536:
             raise LocalProtocolError(f"port {port}: ports are 1 to 65535")
-        if len(self._connections) >= CONNECTIONS:
+        profile = _chosen(self.profile, congestion, ecn)
+        if not self._room():
             raise ConnectionRefused(f"{self.ipv4.get_ip()} has {CONNECTIONS} connections already: close some")
-        flow = self._flow(to, self._free_port(to, port), port)
+        flow = self._flow(to, self._free_port(to, port), port, profile)
         flow.pcb.connect()
         flow.after(0)
         try:
@@ -261,11 +356,18 @@ class TcpV4:
         return flow
 
     def _free_port(self, address: int, port: int) -> int:
-        for _ in EPHEMERAL:
-            self._port = EPHEMERAL[(self._port - EPHEMERAL.start + 1) % len(EPHEMERAL)]
-            if address << 32 | port << 16 | self._port not in self._connections:
+        """Return a port without a connection to that peer, or one whose connection has been in TIME_WAIT for a second."""
+        aged = None
+        for _ in range(self._first_port, self._last_port):
+            self._port = self._port + 1 if self._port + 1 < self._last_port else self._first_port
+            flow = self._connections.get(address << 32 | port << 16 | self._port)
+            if flow is None:
                 return self._port
-        raise ConnectionRefused(f"no port is free for another connection to {ip_text(address)}:{port}")
+            if aged is None and flow.pcb.state is State.TIME_WAIT and flow.pcb.stamping and self.queue.now - flow.pcb.ts_recent_at >= REUSE:
+                aged = self._port
+        if aged is None:
+            raise ConnectionRefused(f"no port is free for another connection to {ip_text(address)}:{port}")
+        return aged
 
     async def disconnect(self) -> None:
         """Listen to nothing any more and abort what is open."""
@@ -276,4 +378,22 @@ class TcpV4:
     def statistics(self) -> TcpStatistics:
         """Return the counters."""
         drops = dict(self._drops.counts)
-        return TcpStatistics(self._received, self._sent, self._retransmitted, len(self._connections), self._opened, self._refused, drops)
+        return TcpStatistics(
+            self._received,
+            self._sent,
+            self._retransmitted,
+            len(self._connections),
+            self._opened,
+            self._refused,
+            self._cookies_sent,
+            self.held,
+            drops,
+        )
+
+
+def _chosen(profile: Profile, congestion: str | None, ecn: bool | None) -> Profile:
+    """Return the profile with other choices; raises LocalProtocolError."""
+    if congestion is not None and congestion != profile.congestion:
+        check(congestion)
+        profile = replace(profile, congestion=congestion)
+    return profile if ecn is None else replace(profile, ecn="ask" if ecn else "off")

@@ -17,10 +17,10 @@ DEFAULT_GATEWAY = "10.0.0.1"
 def _connect(os: Any, keys: Mapping[str, Any], net: Any) -> Any:
     from mirage_lab.tcpip.stack import Stack
 
-    return Stack(os.queue, net, address=keys["address"], gateway=keys["gateway"], profile=keys.get("profile") or "today")
+    return Stack(os.queue, net, address=keys["address"], gateway=keys["gateway"], profile=keys.get("profile") or "today", congestion=keys.get("congestion"))
 
 
-def _stack(name: str, net: Impl, address: str, gateway: str | None, profile: str | None) -> Impl:
+def _stack(name: str, net: Impl, address: str, gateway: str | None, profile: str | None, congestion: str | None) -> Impl:
     return Impl(
         name,
         "STACKV4",
@@ -28,18 +28,20 @@ def _stack(name: str, net: Impl, address: str, gateway: str | None, profile: str
         implementation="mirage_lab.tcpip.stack",
         args=(net,),
         holes=("NETWORK",),
-        keys={"address": address, "gateway": gateway, "profile": profile},
+        keys={"address": address, "gateway": gateway, "profile": profile} | ({"congestion": congestion} if congestion else {}),
         targets=("xen",),
         why="Ethernet, ARP, IPv4, ICMP, UDP and TCP, down to the frame",
         fitting=fitting,
     )
 
 
-def direct_stackv4_with_static_ipv4(net: Impl, *, address: str, gateway: str | None = None, profile: str | None = None) -> Impl:
-    """Return a stack on `net` with `address` ("10.0.0.2/24")."""
-    return _stack("direct_stackv4_with_static_ipv4", net, address, gateway, profile)
+def direct_stackv4_with_static_ipv4(
+    net: Impl, *, address: str, gateway: str | None = None, profile: str | None = None, congestion: str | None = None
+) -> Impl:
+    """Return a stack on `net` with `address` ("10.0.0.2/24"); `congestion`: newreno, cubic (today's) or bbr."""
+    return _stack("direct_stackv4_with_static_ipv4", net, address, gateway, profile, congestion)
 
 
-def direct_stackv4_with_default_ipv4(net: Impl, *, profile: str | None = None) -> Impl:
+def direct_stackv4_with_default_ipv4(net: Impl, *, profile: str | None = None, congestion: str | None = None) -> Impl:
     """Return a stack on `net` with MirageOS's default address, 10.0.0.2/24, gateway 10.0.0.1."""
-    return _stack("direct_stackv4_with_default_ipv4", net, DEFAULT, DEFAULT_GATEWAY, profile)
+    return _stack("direct_stackv4_with_default_ipv4", net, DEFAULT, DEFAULT_GATEWAY, profile, congestion)

@@ -14,11 +14,11 @@ __all__ = ["direct_stackv4", "tcpv4"]
 def _tcp(os: Any, keys: Mapping[str, Any], ip: Any) -> Any:
     from mirage_lab.tcpip.tcp.tcpv4 import TcpV4
 
-    return TcpV4(os.queue, ip, profile=keys.get("profile") or "today")
+    return TcpV4(os.queue, ip, profile=keys.get("profile") or "today", congestion=keys.get("congestion"))
 
 
-def tcpv4(ip: Impl, *, profile: str | None = None) -> Impl:
-    """Return connections on `ip`."""
+def tcpv4(ip: Impl, *, profile: str | None = None, congestion: str | None = None) -> Impl:
+    """Return connections on `ip`; `congestion`: newreno, cubic (today's) or bbr."""
     why = "keeps connections"
     return Impl(
         "tcpv4",
@@ -27,7 +27,7 @@ def tcpv4(ip: Impl, *, profile: str | None = None) -> Impl:
         implementation="mirage_lab.tcpip.tcp.tcpv4",
         args=(ip,),
         holes=("IPV4",),
-        keys={"profile": profile},
+        keys={"profile": profile} | ({"congestion": congestion} if congestion else {}),
         why=why,
         fitting=fitting,
     )

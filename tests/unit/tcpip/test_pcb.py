@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mirage_lab.signatures.units import Ns, ms, seconds
 from mirage_lab.tcpip.tcp.pcb import CLOSED, Pcb, reset_for
-from mirage_lab.tcpip.tcp.profile import PROFILES, Profile
+from mirage_lab.tcpip.tcp.profile import PROFILES
 from mirage_lab.tcpip.tcp.reassembly import Reassembly
 from mirage_lab.tcpip.tcp.states import NEXT, State
 from mirage_lab.tcpip.wire.seq import MASK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -24,9 +25,10 @@ from mirage_lab.testing.tcpwire import Wire, faulty
 TODAY = PROFILES["today"]
 COUNTING = replace(TODAY, name="rfc6675", rack=False, prr=False, congestion="newreno")
 MSS = 1_448
+TEN = ms(10)
 
 
-def open_wire(profile: str | Profile = "today", *, warm: int = 40, delay: Ns = ms(10)) -> Wire:
+def open_wire(profile: str | Profile = "today", *, warm: int = 40, delay: Ns = TEN) -> Wire:
     """A connection whose window has grown by `warm` segments, and that has not idled since."""
     wire = Wire(lambda segment: [delay], profile=profile)
     wire.run(seconds(1))
@@ -39,7 +41,7 @@ def open_wire(profile: str | Profile = "today", *, warm: int = 40, delay: Ns = m
     return wire
 
 
-def losing(wire: Wire, *segments: int, delay: Ns = ms(10), again: int = 0) -> Callable[[Segment], list[Ns]]:
+def losing(wire: Wire, *segments: int, delay: Ns = TEN, again: int = 0) -> Callable[[Segment], list[Ns]]:
     """Lose the n-th segments (from 0) of what is written next, `again` times more each."""
     base = wire.client.snd_nxt
     doomed = {(base + n * MSS) & MASK: again + 1 for n in segments}
@@ -229,7 +231,7 @@ def test_timeouts_double_and_an_answer_ends_the_doubling() -> None:
     wire.write(wire.client, b"x")
     wire.run(seconds(4))
     at = [when - start for when, _, _ in wire.log]
-    gaps = [b - a for a, b in zip(at, at[1:])]
+    gaps = [b - a for a, b in pairwise(at)]
     assert gaps[:4] == [ms(200), ms(400), ms(800), ms(1_600)]
     wire.fate = lambda segment: [ms(10)]
     wire.run(seconds(10))
@@ -335,7 +337,7 @@ def consistent(pcb: Pcb) -> None:
     assert board.sacked == sum(record.end - record.start for record in board.records if record.sacked)
     assert board.due == sum(record.end - record.start for record in board.records if record.due)
     assert board.sacks == sum(record.sacked for record in board.records)
-    assert 0 <= board.pipe and 0 <= board.guessed
+    assert board.pipe >= 0 and board.guessed >= 0
 
 
 VARIANTS = {

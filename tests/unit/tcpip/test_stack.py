@@ -249,16 +249,28 @@ def test_frames_cut_anywhere_never_raise() -> None:
     assert len(stack.tcpv4.connections) == 1
 
 
-def test_a_flood_of_syns_fills_a_bounded_backlog() -> None:
+def flood(lan: Lan) -> None:
+    for port in range(1, 5_000):
+        segment = tcp.Segment(port, 80, 1, 0, tcp.SYN, 8_192)
+        lan.stacks[1].tcpv4.input(0x0A00_0001, 0x0A00_0002, tcp.encode(segment, pseudo_v4(0x0A00_0001, 0x0A00_0002, 6, 0)))
+
+
+def test_a_flood_of_syns_fills_a_bounded_backlog_and_the_rest_gets_cookies() -> None:
     lan = Lan()
     stack = lan.stacks[1]
     stack.listen_tcpv4(80, echo)
-    for port in range(1, 5_000):
-        segment = tcp.Segment(port, 80, 1, 0, tcp.SYN, 8_192)
-        stack.tcpv4.input(0x0A00_0001, 0x0A00_0002, tcp.encode(segment, pseudo_v4(0x0A00_0001, 0x0A00_0002, 6, 0)))
-    assert len(stack.tcpv4.connections) == 256 and stack.tcpv4.statistics().dropped == {"backlog full": 5_000 - 1 - 256}
+    flood(lan)
+    assert len(stack.tcpv4.connections) == 256 and stack.tcpv4.statistics().cookies == 5_000 - 1 - 256
     lan.world.advance(seconds(300))
     assert stack.tcpv4.connections == []
+
+
+def test_in_2014_a_flood_shut_everybody_out() -> None:
+    lan = Lan(profile="2014")
+    stack = lan.stacks[1]
+    stack.listen_tcpv4(80, echo)
+    flood(lan)
+    assert len(stack.tcpv4.connections) == 256 and stack.tcpv4.statistics().dropped == {"backlog full": 5_000 - 1 - 256}
 
 
 def test_the_same_seed_gives_the_same_frames() -> None:

@@ -185,7 +185,7 @@ def test_a_mark_shrinks_the_window_without_a_loss() -> None:
     reduced = [segment for segment in wire.sent(wire.client) if segment.flags & CWR and not segment.flags & SYN]
     echoed = [segment for segment in wire.sent(wire.server) if segment.flags & ECE]
     assert 0 < len(reduced) <= len(echoed)
-    assert all(segment.ecn == 2 for segment in wire.sent(wire.client) if segment.payload)
+    assert all(segment.ecn >= 2 for segment in wire.sent(wire.client) if segment.payload)
     assert all(segment.ecn == 0 for _, _, segment in wire.log if not segment.payload), "neither SYNs nor acknowledgments (section 6.1.4)"
 
 

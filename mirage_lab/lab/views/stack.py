@@ -99,7 +99,7 @@ def connection(flow: TcpFlow) -> dict[str, Any]:
         "local": "{}:{}".format(*flow.src),
         "remote": "{}:{}".format(*flow.dst),
         "state": pcb.state.value,
-        "phase": congestion.phase,
+        "phase": pcb.recovery.name,
         "cwnd": congestion.cwnd,
         "ssthresh": congestion.ssthresh if congestion.ssthresh < HUGE else None,
         "flight": pcb.flight,

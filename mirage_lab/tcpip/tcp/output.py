@@ -110,7 +110,8 @@ class Output(Variables):
 
     def _sacks(self, now: Ns) -> bytes:
         """Return options with what has come early, the news first (RFC 2018 section 4), a duplicate before all (RFC 2883)."""
-        blocks = list(self.reassembly.blocks[:4]) if self.recovery.sack else []
+        end = self._fin_seq
+        blocks = [(left, right if right != end else (right + 1) & MASK) for left, right in self.reassembly.blocks[:4]] if self.recovery.sack else []
         if self._dsack:
             if self.recovery.sack:
                 blocks.insert(0, self._dsack)
@@ -246,7 +247,7 @@ class Output(Variables):
         self._ack_now = False
         self._sent_at = now
         self._rto_at = now + self.rtt.rto
-        return self._segment(seq, ACK | (FIN if fin else 0) | (PSH if offset + len(data) == len(self._out) else 0), data, now)
+        return self._segment(seq, ACK | (FIN if fin else 0) | (PSH if data and offset + len(data) == len(self._out) else 0), data, now)
 
     def _pace(self, size: int, rate: int, now: Ns) -> None:
         """Say when the next segment may go: a little may be sent in one go (1 ms worth, at least two segments)."""

@@ -380,6 +380,8 @@ class Pcb(Calls):
             payload, fin = payload[: room - start], 0
         if early:
             self._ack_now = True
+            if fin:
+                self._fin_seq = (segment.seq + len(payload)) & MASK
             if payload and not self.pressed:
                 size = self.reassembly.size
                 if self.reassembly.add(self.rcv_nxt, segment.seq, payload) and self.reassembly.size == size:
@@ -399,7 +401,7 @@ class Pcb(Calls):
             happened = READABLE
         elif segment.payload:
             self._ack_now = True
-        if fin and (segment.seq + len(segment.payload)) & MASK == self.rcv_nxt:
+        if self._fin_seq == self.rcv_nxt or (fin and (segment.seq + len(segment.payload)) & MASK == self.rcv_nxt):
             self._fin(now)
             happened |= READABLE
         elif fin:
@@ -415,6 +417,7 @@ class Pcb(Calls):
             self._dsack = (segment.seq, end)
 
     def _fin(self, now: Ns) -> None:
+        self._fin_seq = None
         self.rcv_nxt = (self.rcv_nxt + 1) & MASK
         self.rcv_adv = self.rcv_nxt if (self.rcv_adv - self.rcv_nxt) & MASK >= HALF else self.rcv_adv
         self.eof = True

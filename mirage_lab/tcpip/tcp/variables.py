@@ -37,6 +37,7 @@ class Variables:
         "_dsack",
         "_echo_ce",
         "_end_at",
+        "_fin_seq",
         "_force",
         "_in",
         "_in_size",
@@ -128,6 +129,7 @@ class Variables:
         self._replies: list[Segment] = []
         self._ack_now = self._force = self._blocked = False
         self._dsack: tuple[int, int] | None = None
+        self._fin_seq: int | None = None
         self._echo_ce = self._cwr = False
         self._unacked = 0
         self._quick = profile.quick_acks

@@ -269,9 +269,9 @@ def test_a_reply_leads_back_to_its_slot_its_grant_its_hypercall_and_what_woke_th
         steps = story(lab, 10)
         assert [what for what, _ in steps] == ["ring slot", "grant", "wake-up", "upcall", "hypercall", "ring slot", "grant", "this frame", "arrival"]
         words = [told for _, told in steps]
-        assert words[0] == "the back end puts 131 bytes into slot 4 of 256 of the rx ring of web"
+        assert words[0] == "the back end puts 143 bytes into slot 4 of 256 of the rx ring of web"
         assert words[2].startswith("dom0 notifies port 3 of web") and "event_channel_op.send, port 3" in words[4]
-        assert words[5] == "the back end takes 117 bytes from slot 4 of 256 of the tx ring of web"
+        assert words[5] == "the back end takes 129 bytes from slot 4 of 256 of the tx ring of web"
         assert "of its memory, granted to dom0, read only" in words[6] and "granted to dom0" in words[1] and "read only" not in words[1]
         assert "gateway of br0" in words[8]
 
@@ -291,7 +291,7 @@ def test_a_frame_of_the_gateway_names_the_frame_it_answers_and_where_it_arrived(
         told = packets.VIEW.asks["packets.packet"](lab, {"capture": "br0", "n": 7})
         because = next(step for step in told["story"] if step["what"] == "because")
         assert because["frame"] == 6 and "gateway has no ring" in because["words"]
-        assert told["story"][-2]["words"] == "the back end puts 54 bytes into slot 3 of 256 of the rx ring of web"
+        assert told["story"][-2]["words"] == "the back end puts 66 bytes into slot 3 of 256 of the rx ring of web"
         both = packets.VIEW.asks["packets.packet"](lab, {"capture": "br0", "n": 8})
         assert "slot 4 of 256" in both["story"][-2]["words"]
 

@@ -57,7 +57,7 @@ def test_an_open_connection_lights_its_state_and_shows_its_numbers() -> None:
         assert data["lit"] == {"ESTABLISHED": 1}
         (connection,) = data["connections"]
         assert connection["state"] == "ESTABLISHED" and connection["retransmitted"] == 0
-        assert connection["cwnd"] == 14_600 and connection["ssthresh"] is None
+        assert connection["cwnd"] == 14_480 and connection["ssthresh"] is None
         assert connection["send"] == [0, 262_144] and connection["local"] == "10.0.0.2:80" and connection["srtt"] > 0
         chosen = snapshot(lab, {"stack.connection": connection["id"]})
         assert chosen["selected"] == connection["id"] and snapshot(lab, {"stack.connection": "gone"})["selected"] is None

@@ -79,6 +79,10 @@ class TcpFlow:
             tcp.output(self._address, encode(segment, self._pseudo), segment.ecn)
         if pcb.remarks:
             tcp.remark(self)
+        held = pcb.held
+        if held != self._held >= 0:
+            tcp.held += held - self._held
+            self._held = held
         if happened:
             if happened & READABLE:
                 self._readable.notify_all()
@@ -92,10 +96,6 @@ class TcpFlow:
                     self._readable.notify_all()
                     self._writable.notify_all()
                     tcp.forget(self)
-        held = pcb.held
-        if held != self._held:
-            tcp.held += held - self._held
-            self._held = held
         deadline = pcb.next_deadline()
         timer = self._timer
         if deadline is None:
@@ -119,8 +119,8 @@ class TcpFlow:
 
     def stop(self) -> None:
         """Forget the timer and what data is held: the connection is over."""
-        self._tcp.held -= self._held
-        self._held = 0
+        self._tcp.held -= max(self._held, 0)
+        self._held = -1
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

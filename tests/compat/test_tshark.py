@@ -7,6 +7,9 @@ import random
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from mirage_lab import Lab, devices, ms, seconds
 from mirage_lab.skeleton import static_website
@@ -15,11 +18,11 @@ BODY = random.Random(2).randbytes(200_000)
 CHECKED = ("-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE")
 
 
-def captured(path: Path, **faults: object) -> Lab:
+def captured(path: Path, profile: str | None = None, congestion: str | None = None, **faults: object) -> Lab:
     lab = Lab(seed=1, name="tshark")
     lan = lab.lan("br0", latency=ms(2))
     lab.capture(lan)
-    tcpip = devices.direct_stackv4_with_static_ipv4(devices.netif("0"), address="10.0.0.2/24", gateway="10.0.0.1")
+    tcpip = devices.direct_stackv4_with_static_ipv4(devices.netif("0"), address="10.0.0.2/24", gateway="10.0.0.1", profile=profile, congestion=congestion)
     files = devices.crunch({"index.html": BODY})
     lab.create(static_website(devices.default_console, files, tcpip), vif=[lan]).unpause()
     lab.run(seconds(1))
@@ -69,3 +72,34 @@ def test_every_checksum_is_right_and_retransmissions_are_recognised(require: Cal
         assert tshark(program, path, "-Y", "tcp.checksum.status == 0 || ip.checksum.status == 0") == ""
         theirs = len(tshark(program, path, "-Y", "tcp.analysis.retransmission").splitlines())
         assert theirs > 0 and len(lab.events("tcp.retransmit")) > 0
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"loss": 0.05},
+        {"loss": 0.03, "reorder": 0.2, "duplicate": 0.1, "congestion": "newreno"},
+        {"rate": 10_000_000, "queue": 20, "congestion": "bbr"},
+        {"loss": 0.03, "profile": "2014"},
+    ],
+    ids=str,
+)
+def test_of_what_crossed_the_lan_the_expert_finds_no_error(require: Callable[[str], str], tmp_path: Path, how: dict[str, Any]) -> None:
+    """Frames that the lan lost are in the capture too, marked; without them no byte is sent twice with another length or out of a window."""
+    path, crossed, program = tmp_path / "all.pcapng", tmp_path / "crossed.pcapng", require("tshark")
+    with captured(path, **how):
+        tshark(program, path, "-Y", "!frame.comment", "-w", str(crossed))
+        told = tshark(program, crossed, "-q", "-z", "expert,error")
+        assert "Error" not in told, told
+        assert tshark(program, crossed, "-Y", "tcp.checksum.status == 0 || ip.checksum.status == 0") == ""
+        assert tshark(program, crossed, "-Y", "tcp.analysis.window_full && tcp.analysis.zero_window_probe") == ""
+
+
+def test_tshark_sees_the_options_we_say(require: Callable[[str], str], tmp_path: Path) -> None:
+    path, program = tmp_path / "web.pcapng", require("tshark")
+    with captured(path, loss=0.05):
+        offered = "tcp.options.mss_val == 1460 && tcp.options.sack_perm && tcp.options.timestamp.tsval && tcp.options.wscale.shift == 3"
+        syns = tshark(program, path, "-Y", offered)
+        assert len(syns.splitlines()) >= 2
+        stamped = tshark(program, path, "-Y", "tcp && !tcp.flags.reset && !tcp.options.timestamp.tsval")
+        assert stamped == "" and tshark(program, path, "-Y", "tcp.options.sack_le") != ""

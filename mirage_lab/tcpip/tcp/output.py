@@ -11,6 +11,7 @@ import struct
 from typing import Final
 
 from mirage_lab.signatures.units import Ns
+from mirage_lab.tcpip.tcp.recovery import Phase
 from mirage_lab.tcpip.tcp.scoreboard import NEVER, RECORDS, Sent
 from mirage_lab.tcpip.tcp.states import State
 from mirage_lab.tcpip.tcp.variables import Variables
@@ -51,6 +52,7 @@ class Output(Variables):
             if self.snd_nxt == self.iss:
                 out.append(self._syn(now))
         elif state is not State.CLOSED:
+            self.limited_by = "application"
             self._update_window()
             if self._ack_now:
                 out.append(self._segment(self.snd_nxt, ACK, b"", now))
@@ -72,8 +74,7 @@ class Output(Variables):
         else:
             board.send(1, now)
         self.snd_nxt = (self.iss + 1) & MASK
-        if self._rto_at == NEVER:
-            self._rto_at = now + self.rtt.rto
+        self._rto_at = now + self.rtt.rto
         stamping = self.stamping if passive else profile.timestamps
         options = Options(
             mss=self.our_mss,
@@ -229,7 +230,7 @@ class Output(Variables):
                     return False
                 self._pace(size, rate, now)
             recovery.force = False
-            out.append(self._again(record, "timeout" if recovery.phase.value == "loss" else "loss", now))
+            out.append(self._again(record, "timeout" if recovery.phase is Phase.LOSS else "loss", now))
         return True
 
     def _again(self, record: Sent, why: str, now: Ns) -> Segment:
@@ -273,16 +274,13 @@ class Output(Variables):
         """Set the timers of what is outstanding: the retransmission timer, or before it the probe of RACK-TLP."""
         recovery = self.recovery
         board = recovery.board
-        if board.nxt == board.una:
+        out = board.nxt - board.una
+        if not out:
             self._rto_at = self._soon_at = NEVER
             return
         if self._rto_at == NEVER:
             self._rto_at = now + self.rtt.rto
-        if recovery.look_at != NEVER:
-            self._soon_at = recovery.look_at
-        elif recovery.sack and self.profile.rack and recovery.phase.value == "open":
-            self._soon_at = min(now + recovery.rack.patience(board, self.rtt.srtt, board.nxt - board.una <= self.mss), NEVER)
-            if self._soon_at >= self._rto_at:
-                self._soon_at = NEVER
-        else:
-            self._soon_at = NEVER
+        at = recovery.look_at
+        if at == NEVER and recovery.phase is Phase.OPEN and recovery.sack and self.profile.rack:
+            at = now + recovery.rack.patience(board, self.rtt.srtt, out <= self.mss)
+        self._soon_at = at if at < self._rto_at else NEVER

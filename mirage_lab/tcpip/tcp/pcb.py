@@ -23,6 +23,7 @@ from typing import Final
 from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.tcpip.tcp.calls import DEFAULT_MSS, Calls
 from mirage_lab.tcpip.tcp.output import LEAST
+from mirage_lab.tcpip.tcp.recovery import Phase
 from mirage_lab.tcpip.tcp.scoreboard import NEVER
 from mirage_lab.tcpip.tcp.states import Event, State
 from mirage_lab.tcpip.tcp.variables import CLOSED, ESTABLISHED, READABLE, WRITABLE, reset_for
@@ -312,11 +313,10 @@ class Pcb(Calls):
     def _hear(self, ack: int, blocks: list[tuple[int, int]], duplicate: bool, ece: bool, echo: int, now: Ns) -> None:
         """Tell loss recovery."""
         recovery = self.recovery
-        ece = ece and self.ecn
         was = recovery.phase
-        if recovery.on_ack(ack, blocks, duplicate, ece, echo, now):
+        if recovery.on_ack(ack, blocks, duplicate, ece and self.ecn, echo, now):
             self.remarks.append(("tcp.undo", {"why": "timestamps", "phase": was.value}))
-        if self.ecn and recovery.phase is not was and recovery.phase.value in ("recovery", "reduced"):
+        if self.ecn and recovery.phase is not was and recovery.phase in (Phase.RECOVERY, Phase.REDUCED):
             self._cwr = True
         if self.watch_cwnd:
             self._say_cwnd()

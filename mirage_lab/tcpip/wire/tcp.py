@@ -196,7 +196,7 @@ def decode(buf: bytes) -> Segment:
     if start < HEADER or start > size:
         raise WireError(f"a TCP header of {start} bytes in a segment of {size}")
     options = buf[HEADER:start]
-    if start != 32 or options[:4] != TIMESTAMPED:
+    if start != 32 or not buf.startswith(TIMESTAMPED, HEADER):
         parse_options(options)
     return Segment(src_port, dst_port, seq, ack, flags, window, options, buf[start:])
 

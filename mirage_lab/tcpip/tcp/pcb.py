@@ -215,9 +215,11 @@ class Pcb(Calls):
     def _stamped(self, segment: Segment, options: Options, now: Ns) -> bool:
         """PAWS: False for a segment older than what was seen, which is answered, or without timestamps (RFC 7323 sections 3.2, 5.3)."""
         if options.stamps is None:
+            self._drop("no timestamps")
             return False
         if (options.stamps[0] - self.ts_recent) & MASK < HALF or now - self.ts_recent_at > PAWS_LIFE:
             return True
+        self._drop("PAWS: an old timestamp")
         self._duplicate_data(segment)
         self._ack_now = True
         return False
@@ -225,6 +227,7 @@ class Pcb(Calls):
     def _outside(self, segment: Segment, options: Options, now: Ns) -> int:
         """A segment that lies wholly outside the window is answered, unless it is a RST."""
         flags = segment.flags
+        self._drop("outside the window")
         if flags & RST:
             return 0
         if flags & SYN:
@@ -251,6 +254,7 @@ class Pcb(Calls):
 
     def _challenge(self, now: Ns) -> int:
         """Say where we are instead of believing it (RFC 5961), a limited number of times."""
+        self._drop("challenged")
         if now - self._challenges_since >= CHALLENGE_TIME:
             self._challenges, self._challenges_since = 0, now
         if self._challenges < CHALLENGES:
@@ -361,9 +365,11 @@ class Pcb(Calls):
         """Text and FIN, in order or early.  Urgent data is data (RFC 6093)."""
         if self.state not in _RECEIVING:
             self._ack_now = True
+            self._drop("after its FIN")
             return 0
         if self.pressed and segment.payload and self._in_size + len(segment.payload) > LEAST:
-            self._ack_now = True  # the stack is short of memory: it will be sent again
+            self._ack_now = True  # it will be sent again
+            self._drop("short of memory")
             return 0
         payload, fin = segment.payload, segment.flags & FIN
         skip = (self.rcv_nxt - segment.seq) & MASK
@@ -384,7 +390,9 @@ class Pcb(Calls):
                 self._fin_seq = (segment.seq + len(payload)) & MASK
             if payload and not self.pressed:
                 size = self.reassembly.size
-                if self.reassembly.add(self.rcv_nxt, segment.seq, payload) and self.reassembly.size == size:
+                if not self.reassembly.add(self.rcv_nxt, segment.seq, payload):
+                    self._drop("too many pieces out of order")
+                elif self.reassembly.size == size:
                     self._duplicate_data(segment)
             return 0
         happened = 0

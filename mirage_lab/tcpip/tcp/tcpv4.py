@@ -250,6 +250,9 @@ class TcpV4:
         pcb = flow.pcb
         world = self.queue.world
         for name, fields in pcb.remarks:
+            if name == "tcp.drop":
+                self._drops(fields["reason"], local="{}:{}".format(*flow.src), remote="{}:{}".format(*flow.dst))
+                continue
             if name == "tcp.retransmit":
                 self._retransmitted += 1
                 flow.retransmitted += 1

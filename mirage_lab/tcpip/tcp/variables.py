@@ -175,6 +175,10 @@ class Variables:
         before, self.state = self.state, NEXT[self.state][event]
         self.remarks.append(("tcp.state", {"old": before.value, "new": self.state.value, "why": event.value}))
 
+    def _drop(self, reason: str) -> None:
+        """Say that a segment, or a part of one, was thrown away."""
+        self.remarks.append(("tcp.drop", {"reason": reason}))
+
     def _say_cwnd(self) -> None:
         if self.watch_cwnd:
             congestion, rtt, recovery = self.congestion, self.rtt, self.recovery

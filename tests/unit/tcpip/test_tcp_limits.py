@@ -415,6 +415,22 @@ def test_data_with_an_impossible_acknowledgment_is_not_taken() -> None:
             assert [segment.flags for segment in server.transmit(wire.now)] == [ACK]
 
 
+def test_what_a_connection_throws_away_is_counted_with_its_reason() -> None:
+    lan = Lan()
+    stack = lan.stacks[1]
+    stack.listen_tcpv4(80, echo)
+    sent = sent_by(stack)
+    hand(stack, Segment(5_000, 80, 100, 0, SYN, 8_192, Options(1_460, stamps=(10, 0)).encode()))
+    iss = (sent[0].seq + 1) & MASK
+    hand(stack, Segment(5_000, 80, 101, iss, ACK, 8_192, Options(stamps=(11, 0)).encode()))
+    for seq, ack, flags, stamps in ((101, iss, ACK, None), (101, iss, ACK, (5, 0)), (90, iss, ACK, (12, 0)), (105, iss, RST, None), (101, iss + 9, ACK, (12, 0))):
+        hand(stack, Segment(5_000, 80, seq, ack, flags, 8_192, Options(stamps=stamps).encode(), b"x"))
+    lan.world.advance(Ns(lan.world.now + ms(1)))
+    told = {"no timestamps": 1, "PAWS: an old timestamp": 1, "outside the window": 1, "challenged": 2}
+    assert stack.tcpv4.statistics().dropped == told
+    assert [event.fields["reason"] for event in lan.world.recorder.events("tcp.drop")][:2] == list(told)[:2]
+
+
 def test_two_stacks_never_answer_resets_with_resets() -> None:
     lan = Lan()
     sent = [sent_by(stack) for stack in lan.stacks]

@@ -149,6 +149,7 @@ def test_bbr_does_not_mind_losses_and_keeps_the_queue_short() -> None:
     """The point of a model: one percent of random loss is no congestion, and a queue is no bandwidth."""
     used = {name: through(name, loss=0.01, duration=6)[2] for name in ALGORITHMS}
     assert used["bbr"] > 0.95 and used["cubic"] < 0.5 and used["newreno"] <= used["cubic"]
+    assert not through("bbr", loss=0.05, duration=4)[0].told("tcp.undo"), "nothing came late: nothing was undone"
     trips = {}
     for name in ("cubic", "bbr"):
         seen = [each["rtt"] for each in through(name, queue=100_000)[0].told("tcp.cwnd")]

@@ -312,6 +312,46 @@ def test_the_time_that_is_echoed_is_that_of_the_first_unacknowledged_segment() -
     assert stamps is not None and stamps[1] == server.ts_recent and stamps[1] != first
 
 
+def test_a_segment_beyond_a_hole_does_not_change_the_time_that_is_echoed() -> None:
+    """RFC 7323 section 4.3, rule 2: only what covers the last acknowledgment sent does."""
+    wire = open_wire()
+    server = wire.server
+    before = server.ts_recent
+    early = Segment(49_152, 80, (server.rcv_nxt + 10) & MASK, server.snd_nxt, ACK, 100, timestamps((before + 50) & MASK, 0), b"x")
+    server.receive(early, wire.now)
+    [answer] = server.transmit(wire.now)
+    stamps = parse_options(answer.options).stamps
+    assert stamps is not None and stamps[1] == server.ts_recent == before
+
+
+def test_after_idling_no_more_than_the_first_window_goes_out_at_once() -> None:
+    """RFC 5681 section 4.1."""
+    wire = open_wire(warm=80)
+    assert wire.client.congestion.cwnd > 20 * MSS
+    wire.run(seconds(5))
+    wire.log.clear()
+    wire.write(wire.client, bytes(40 * MSS))
+    assert len(wire.sent(wire.client)) == 10
+
+
+def test_two_duplicates_are_not_a_loss_three_are() -> None:
+    """RFC 5681 section 3.2; without SACK."""
+    for late, lost in ((2, False), (3, True)):
+        wire = open_wire(replace(TODAY, sack=False, rack=False, timestamps=False, congestion="newreno"))
+        base, size = wire.client.snd_nxt, wire.client.mss
+
+        def fate(segment: Segment, base: int = base, late: int = late) -> list[Ns]:
+            if not segment.payload:
+                return [ms(10)]
+            place = (segment.seq - base) // 1_460
+            return [Ns(ms(10) + (1_000 * late if not place else 999 * place))]
+
+        wire.fate = fate
+        wire.write(wire.client, bytes(8 * size))
+        wire.run(seconds(1))
+        assert bool(wire.told("tcp.retransmit")) is lost
+
+
 def test_path_mtu_makes_smaller_segments_of_the_same_bytes() -> None:
     """RFC 1191: what is out is cut and sent again."""
     wire = open_wire()

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Awaitable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -358,10 +359,10 @@ def test_keepalive_asks_with_an_old_number_and_an_answer_ends_it() -> None:
     wire.run(ms(10))
     wire.client.keep_alive(seconds(10), wire.now)
     wire.log.clear()
-    wire.run(seconds(35))
+    wire.run(seconds(155))
     asked = [(at, segment) for at, pcb, segment in wire.log if pcb is wire.client]
-    assert len(asked) == 3 and all(segment.seq == (wire.client.snd_nxt - 1) & MASK and not segment.payload for _, segment in asked)
-    assert len(wire.sent(wire.server)) == 3 and wire.client.state is State.ESTABLISHED
+    assert len(asked) == 15 and all(segment.seq == (wire.client.snd_nxt - 1) & MASK and not segment.payload for _, segment in asked)
+    assert len(wire.sent(wire.server)) == 15 and wire.client.state is State.ESTABLISHED
 
 
 def test_nagle_holds_small_pieces_back_and_nodelay_does_not() -> None:
@@ -375,6 +376,40 @@ def test_nagle_holds_small_pieces_back_and_nodelay_does_not() -> None:
         wire.run(ms(100))
         assert len([segment for segment in wire.sent(wire.client) if segment.payload]) == count
         assert bytes(wire.received[wire.server]) == b"xxxxx"
+
+
+def test_a_window_that_opens_a_little_is_not_told_and_not_used() -> None:
+    """RFC 9293 section 3.8.6.2: the silly window syndrome: neither end makes small segments of a large transfer."""
+    wire = Wire(reading=False)
+    wire.run(ms(10))
+    wire.write(wire.client, bytes(TODAY.buffer + 200_000))
+    wire.run(seconds(20))
+    server = wire.server
+    whole = b"".join(server._in)
+    wire.log.clear()
+    for _ in range(200):
+        server._in[:], server._in_size = [whole[100:]], len(whole) - 100
+        whole = whole[100:]
+        wire.flush(server)
+        wire.run(ms(5))
+    sizes = [len(segment.payload) for segment in wire.sent(wire.client) if segment.payload]
+    assert all(size >= 1_400 for size in sizes), sizes
+    edges = {(segment.ack + (segment.window << 3)) & MASK for segment in wire.sent(server)}
+    steps = [b - a for a, b in pairwise(sorted(edges))]
+    assert all(step >= 1_448 for step in steps), steps
+
+
+def test_a_closed_window_is_asked_about_less_and_less_often() -> None:
+    """RFC 9293 section 3.8.6.1: the interval between probes grows exponentially."""
+    wire = Wire(reading=False, profile=replace(TODAY, rack=False))
+    wire.run(ms(10))
+    wire.write(wire.client, bytes(TODAY.buffer + 200_000))
+    wire.run(seconds(3))
+    wire.log.clear()
+    wire.run(seconds(60))
+    asked = [at for at, pcb, segment in wire.log if pcb is wire.client]
+    gaps = [b - a for a, b in pairwise(asked)]
+    assert len(gaps) >= 3 and all(later >= 1.9 * sooner for sooner, later in pairwise(gaps[:4])), gaps
 
 
 # strangers -----------------------------------------------------------------------------------------------------------
@@ -423,7 +458,8 @@ def test_what_a_connection_throws_away_is_counted_with_its_reason() -> None:
     hand(stack, Segment(5_000, 80, 100, 0, SYN, 8_192, Options(1_460, stamps=(10, 0)).encode()))
     iss = (sent[0].seq + 1) & MASK
     hand(stack, Segment(5_000, 80, 101, iss, ACK, 8_192, Options(stamps=(11, 0)).encode()))
-    for seq, ack, flags, stamps in ((101, iss, ACK, None), (101, iss, ACK, (5, 0)), (90, iss, ACK, (12, 0)), (105, iss, RST, None), (101, iss + 9, ACK, (12, 0))):
+    strange = [(101, iss, ACK, None), (101, iss, ACK, (5, 0)), (90, iss, ACK, (12, 0)), (105, iss, RST, None), (101, iss + 9, ACK, (12, 0))]
+    for seq, ack, flags, stamps in strange:
         hand(stack, Segment(5_000, 80, seq, ack, flags, 8_192, Options(stamps=stamps).encode(), b"x"))
     lan.world.advance(Ns(lan.world.now + ms(1)))
     told = {"no timestamps": 1, "PAWS: an old timestamp": 1, "outside the window": 1, "challenged": 2}

@@ -125,6 +125,23 @@ def test_a_second_loss_below_the_first_lowers_the_plateau() -> None:
     assert cubic.w_max == 100 * MSS and cubic.cwnd == 80 * MSS
 
 
+def test_time_in_which_the_window_is_not_used_does_not_count() -> None:
+    """RFC 9438 section 5.8: after ten idle seconds the window goes on where it was, it does not leap."""
+    cubic = Cubic(MSS, 10)
+    cubic.cwnd = cubic.ssthresh = 100 * MSS
+    cubic.on_loss(100 * MSS, Ns(0))
+    cubic.on_recovered(Ns(0))
+    for now in range(0, seconds(5), ms(20)):
+        cubic.on_ack(told(cubic.cwnd // 50, cubic.cwnd, now, ms(20)))
+    before = cubic.cwnd
+    for now in range(seconds(5), seconds(15), ms(20)):
+        cubic.on_ack(told(MSS, 2 * MSS, now, ms(20)))
+    assert cubic.cwnd == before
+    for now in range(seconds(15), seconds(15) + ms(200), ms(20)):
+        cubic.on_ack(told(cubic.cwnd // 50, cubic.cwnd, now, ms(20)))
+    assert cubic.cwnd - before < 4 * MSS
+
+
 def test_growing_round_trips_end_slow_start_early() -> None:
     """RFC 9406: a round an eighth slower than the last; five conservative rounds; then it is over."""
     start = HyStart()

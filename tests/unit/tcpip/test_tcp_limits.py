@@ -399,6 +399,37 @@ def test_a_window_that_opens_a_little_is_not_told_and_not_used() -> None:
     assert all(step >= 1_448 for step in steps), steps
 
 
+def test_a_receiver_does_not_offer_crumbs() -> None:
+    """RFC 9293 section 3.8.6.2.2: the edge moves by a segment or not at all."""
+    wire = Wire(reading=False, profile=replace(TODAY, timestamps=False, sack=False, rack=False))
+    wire.run(ms(10))
+    wire.write(wire.client, bytes(TODAY.buffer + 100_000))
+    wire.run(seconds(3))
+    server = wire.server
+    whole, edge = b"".join(server._in), server.rcv_adv
+    for crumbs, moved in ((100, False), (1_000, False), (3_000, True)):
+        server._in[:], server._in_size = [whole[crumbs:]], len(whole) - crumbs
+        server.receive(Segment(49_152, 80, (server.rcv_nxt - 5) & MASK, server.snd_nxt, ACK, 100), wire.now)
+        [answer] = server.transmit(wire.now)
+        assert ((answer.ack + (answer.window << 3)) & MASK != edge) is moved, crumbs
+
+
+def test_a_sender_does_not_fill_crumbs() -> None:
+    """RFC 9293 section 3.8.6.2.1: less than a segment and less than half of the largest window: wait."""
+    wire = Wire(profile=replace(TODAY, timestamps=False, sack=False, rack=False))
+    wire.run(ms(10))
+    client = wire.client
+
+    def offer(window: int) -> list[int]:
+        client.receive(Segment(80, 49_152, client.rcv_nxt, client.snd_nxt, ACK, window >> 3), wire.now)
+        return [len(segment.payload) for segment in client.transmit(wire.now) if segment.payload]
+
+    offer(0)
+    client.write(bytes(50_000))
+    assert offer(0) == offer(400) == offer(1_000) == []
+    assert offer(1_464) == [1_460]
+
+
 def test_a_closed_window_is_asked_about_less_and_less_often() -> None:
     """RFC 9293 section 3.8.6.1: the interval between probes grows exponentially."""
     wire = Wire(reading=False, profile=replace(TODAY, rack=False))

@@ -34,3 +34,8 @@ def test_a_section_has_one_live_view_at_most(path: Path) -> None:
 def test_the_notebooks_show_live_views_at_all() -> None:
     cells = [cell for path in NOTEBOOKS for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
     assert sum(map(shown, cells)) > 6
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_notebook_keeps_the_time_of_the_clock_on_the_wall(path: Path) -> None:
+    assert all("execution" not in cell["metadata"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"])

@@ -81,7 +81,7 @@ class Repo:
         self.watches = Watches()
         self.closed = False
         self._clock = clock
-        self._made = 0 if clock is not None else max((head.info.date for head in self.heads.values()), default=0)
+        self._made = -1
         self._named: WeakValueDictionary[bytes, Commit] = WeakValueDictionary()
         self._moved: list[tuple[str, Commit | None]] = []
 
@@ -122,6 +122,8 @@ class Repo:
 
     def info(self, message: str, author: str | None = None) -> Info:
         """Return who, when and why, for a commit that is made now."""
+        if self._made < 0:
+            self._made = 0 if self._clock is not None else max((head.info.date for head in self.heads.values()), default=0)
         self._made += 1
         return Info(self._clock() if self._clock is not None else self._made, author or self.author, message)
 

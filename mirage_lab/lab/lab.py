@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from mirage_lab.lab import running
 from mirage_lab.lab.handles import Domains, Events, Lan, Site, Vm
@@ -28,6 +28,10 @@ from mirage_lab.tracing.capture import LIMIT_BYTES
 from mirage_lab.tracing.recorder import Event
 
 __all__ = ["Lab"]
+
+
+SHORT: Final = 100
+"""Nanoseconds below which a number was meant to be another unit."""
 
 
 class Lab:
@@ -301,7 +305,8 @@ class Lab:
             raise LabError(f"a duration is a whole number of nanoseconds, not {duration!r}: lab.run(seconds({duration!r}))")
         if duration < 0:
             raise LabError("time only goes forward: lab.rewind(t) builds the world of an earlier moment")
-        return running.run(self, lambda machine: (Ns(machine.now + duration), None))
+        said = running.run(self, lambda machine: (Ns(machine.now + duration), None))
+        return Said(f"{said} · that was {duration} ns: lab.run(seconds({duration})) runs a second each") if 0 < duration < SHORT else said
 
     def run_until(self, kind: str, *, within: Ns, source: str | None = None) -> Said:
         """Run until an event of `kind` (such as "tcp.established") happens; raises LabError when it does not, `within`."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from mirage_lab.runtime import tasks
+from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.xen.abi.evtchn import Events
 from mirage_lab.xen.abi.io import console as ring
 from mirage_lab.xen.abi.xen import Port
@@ -55,14 +56,14 @@ class Console:
 
     def log(self, text: str) -> None:
         """Print a line; what does not fit the buffer is dropped."""
-        line = text.encode("utf-8", "backslashreplace") + b"\n"
+        line = _text(text).encode("utf-8", "backslashreplace") + b"\n"
         if len(self._out) + len(line) <= BUFFER:
             self._out += line
             self._push()
 
     async def log_s(self, text: str) -> None:
         """Print a line, all of it."""
-        await self.write(text.encode("utf-8", "backslashreplace") + b"\n")
+        await self.write(_text(text).encode("utf-8", "backslashreplace") + b"\n")
 
     async def write(self, data: bytes) -> None:
         """Print bytes, waiting for room."""
@@ -97,3 +98,9 @@ class Console:
 
     async def disconnect(self) -> None:
         """A console stays connected."""
+
+
+def _text(text: object) -> str:
+    if not isinstance(text, str):
+        raise LocalProtocolError(f"a console prints text, not {text!r:.60}: console.log(f\"{{value}}\")")
+    return text

@@ -619,3 +619,25 @@ def test_more_mistakes_are_met_by_name() -> None:
         with pytest.raises(LabError):
             lab.fetch("10.0.0.9", within=seconds(1))
         assert "the service of port 80 is not async" in str(lab.events("task.crashed", "plain")[0].fields["text"])
+
+
+def test_units_and_texts_that_were_meant_otherwise_are_told() -> None:
+    @unikernel
+    async def short(console: Console, time: Time) -> None:
+        await time.sleep(1)
+        console.log("up")
+
+    @unikernel
+    async def fraction(console: Console, time: Time) -> None:
+        await time.sleep(0.25)  # type: ignore[arg-type]
+
+    @unikernel
+    async def number(console: Console) -> None:
+        console.log(3)  # type: ignore[arg-type]
+
+    with lab_of() as lab:
+        assert str(lab.run(1)).endswith("that was 1 ns: lab.run(seconds(1)) runs a second each")  # type: ignore[arg-type]
+        lab.create(short(devices.default_console, devices.default_time)).unpause()
+        assert "sleep(1) waits 1 ns: seconds(1) is a second each" in lab.run(seconds(1))
+        assert "await time.sleep(seconds(0.25))" in crash_of(fraction(devices.default_console, devices.default_time), lab)
+        assert "a console prints text, not 3" in crash_of(number(devices.default_console), lab)

@@ -69,13 +69,17 @@ export function xenstoreView(host) {
           },
           el("span", { class: "ml-xs-name" }),
           el("span", { class: "ml-xs-value" }),
+          el("span", { class: "ml-xs-perms" }),
+          el("span", { class: "ml-xs-watched" }),
         ),
       (item, row) => {
-        const [name, words] = item.children;
+        const [name, words, perms, watched] = item.children;
         item.style.paddingLeft = `${0.5 + (wanted ? 0 : row.depth) * 1.1}em`;
         setText(name, wanted ? row.path : row.name);
         setText(words, row.value ? `"${row.value}"` : row.children ? "" : '""');
-        setAttrs(item, { title: row.path });
+        setText(perms, row.perms);
+        setText(watched, row.watched ? `watched by ${row.watched}` : "");
+        setAttrs(item, { title: `${row.path}: owner domain ${row.perms.slice(1).split(" ")[0]}, permissions ${row.perms}` });
       },
     );
     if (!rows.querySelector('[tabindex="0"]')) rows.firstChild?.setAttribute("tabindex", "0");

@@ -32,11 +32,14 @@ def snapshot(lab: Lab, look: Look) -> dict[str, Any]:
 
 def _rows(lab: Lab, limit: int) -> tuple[list[dict[str, Any]], bool]:
     rows: list[dict[str, Any]] = []
-    for path, value, children in lab.machine.toolstack.xenstore.walk(limit + 1):
+    watchers = lab.machine.toolstack.daemon.watchers()
+    for path, value, children, perms in lab.machine.toolstack.xenstore.walk(limit + 1):
         if len(rows) == limit:
             return rows, True
         name = visible(path.rpartition("/")[2], VALUE)
-        rows.append({"path": path, "name": name, "depth": path.count("/") - 1, "value": visible(value, VALUE), "children": len(children)})
+        who = ", ".join(dict.fromkeys(watchers.get(path, ())))
+        row = {"path": path, "name": name, "depth": path.count("/") - 1, "value": visible(value, VALUE), "children": len(children)}
+        rows.append(row | {"perms": " ".join(perms), "watched": visible(who, VALUE)})
     return rows, False
 
 

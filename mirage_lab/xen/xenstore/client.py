@@ -39,14 +39,14 @@ class Client:
         """Return the names of the children."""
         return self._connection.view(self._tid).directory(absolute(path, 0))
 
-    def walk(self, limit: int) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-        """Yield (path, value, names of the children) of everything, parents first, children in order, at most `limit`."""
+    def walk(self, limit: int) -> Iterator[tuple[str, str, tuple[str, ...], list[str]]]:  # type: ignore[valid-type]
+        """Yield (path, value, names of the children, permissions) of everything, parents first, children in order, at most `limit`."""
         nodes = self._connection.store.nodes
         waiting = [f"/{name}" for name in reversed(nodes["/"].children)]
         while waiting and limit:
             path = waiting.pop()
             node = nodes[path]
-            yield path, node.value.decode("utf-8", "backslashreplace"), node.children
+            yield path, node.value.decode("utf-8", "backslashreplace"), node.children, show_perms(node.perms)
             waiting += [f"{path}/{name}" for name in reversed(node.children)]
             limit -= 1
 

@@ -357,6 +357,10 @@ class Daemon:
         """Note a watch under its path."""
         self._watched.setdefault(watch.path, []).append((connection, watch))
 
+    def watchers(self) -> dict[str, list[str]]:
+        """Return who watches each path, by name."""
+        return {path: [connection.name for connection, _ in entries] for path, entries in self._watched.items()}
+
     def forget(self, connection: Connection, watch: Watch) -> None:
         """A watch is gone."""
         left = [entry for entry in self._watched[watch.path] if entry[1] is not watch]

@@ -140,6 +140,14 @@ def test_the_dashboard_lists_what_there_is() -> None:
         lab.pause()
 
 
+def test_a_node_of_the_xenstore_is_told_with_its_permissions_and_who_watches_it() -> None:
+    with Lab.demo("web", seed=1) as lab:
+        rows = {row["path"]: row for row in xenstore.snapshot(lab, {})["rows"]}
+        assert rows["/local/domain/1/device/vif/0/state"]["perms"] == "n1 r0"
+        assert rows["/local/domain/1/device/vif/0/state"]["watched"] == "dom0"
+        assert rows["/tool"]["watched"] == ""
+
+
 def test_the_xenstore_is_bounded_and_tells_its_last_changes() -> None:
     with Lab.demo("web", seed=1) as lab:
         for number in range(xenstore.NODES + 10):

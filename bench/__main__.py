@@ -7,12 +7,12 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import boot, displayfilter, domains, imports, plots, scheduler, tcp, widgets
+from bench import boot, displayfilter, domains, imports, irmin, plots, scheduler, tcp, widgets
 from bench.row import Row
 
 MODULES = {
     "tcp": tcp, "boot": boot, "domains": domains, "scheduler": scheduler, "imports": imports, "widgets": widgets, "displayfilter": displayfilter,
-    "plots": plots,
+    "plots": plots, "irmin": irmin,
 }
 HEAD = """# What it costs
 

@@ -1,4 +1,4 @@
-"""The console script `mirage-lab`: the front end's commands, `demo`, the tour without a browser, and `xenstored`."""
+"""The console script `mirage-lab`: the front end's commands, `demo`, the tour without a browser, `irmin` and `xenstored`."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ def demo(words: Sequence[str]) -> int:
     return 0
 
 
+def irmin(words: Sequence[str]) -> int:
+    """Work on an Irmin store."""
+    from mirage_lab.irmin.cli import main as work
+
+    return work(words)
+
+
 def xenstored(words: Sequence[str]) -> int:
     """Serve a xenstore on a Unix socket, for xenstore-read, -write, -ls, -watch and the like."""
     from mirage_lab.irmin import StoreError
@@ -71,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             arguments,
             extra={
                 "demo": (demo, "boot a unikernel, fetch its page and follow its packets, here in the terminal"),
+                "irmin": (irmin, "a store in branches that are merged three ways, which git can clone"),
                 "xenstored": (xenstored, "serve a xenstore on a Unix socket, every change a commit of a Git repository"),
             },
         )

@@ -6,21 +6,16 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from pathlib import Path
-from typing import Final
-from weakref import WeakValueDictionary
 
 from mirage_lab.irmin.commit import Commit
 from mirage_lab.irmin.errors import ObjectError, StoreError
-from mirage_lab.irmin.node import EMPTY, Blob, Entry, Node
-from mirage_lab.irmin.objects import BLOB, COMMIT, TREE, Info, decode_commit, decode_tree, framed, name_of
+from mirage_lab.irmin.node import EMPTY, Blob, Entry
+from mirage_lab.irmin.objects import BLOB, COMMIT, TREE, framed, name_of
 from mirage_lab.irmin.store import Backend
-from mirage_lab.irmin.wide import Wide
+from mirage_lab.irmin.stored import Stored
 
 __all__ = ["Fs"]
-
-NODES: Final = 1_024
 
 
 class Fs(Backend):
@@ -29,8 +24,7 @@ class Fs(Backend):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         (self.path / "heads").mkdir(parents=True, exist_ok=True)
-        self._commits: WeakValueDictionary[bytes, Commit] = WeakValueDictionary()
-        self._nodes: OrderedDict[bytes, dict[str, Entry] | Wide[Entry]] = OrderedDict()
+        self.objects = Stored(self._read)
 
     # reading -----------------------------------------------------------------------------------------------------
 
@@ -41,41 +35,14 @@ class Fs(Backend):
         for path in sorted(heads.rglob("*")):
             if path.is_file():
                 try:
-                    found[path.relative_to(heads).as_posix()] = self._commit(bytes.fromhex(path.read_text("ascii")))
+                    found[path.relative_to(heads).as_posix()] = self.objects.commit(bytes.fromhex(path.read_text("ascii")))
                 except (ValueError, UnicodeDecodeError):
                     raise StoreError(f"heads/{path.relative_to(heads).as_posix()} names no commit") from None
         return found
 
     def commit(self, name: bytes) -> Commit | None:
         """Return a stored commit, or None."""
-        return self._commit(name) if self._place(name).exists() else None
-
-    def _commit(self, name: bytes) -> Commit:
-        found = self._commits.get(name)
-        if found is None:
-            found = self._commits[name] = Commit(None, (), None, name, self)
-        return found
-
-    def blob(self, name: bytes) -> bytes:
-        """Return the bytes of a blob."""
-        return self._read(name, BLOB)
-
-    def children(self, name: bytes) -> dict[str, Entry] | Wide[Entry]:
-        """Return the children of a tree, shallow."""
-        found = self._nodes.get(name)
-        if found is None:
-            rows = decode_tree(self._read(name, TREE))
-            entries: dict[str, Entry] = {step: Node(None, child, self) if directory else Blob(None, child, self) for step, directory, child in rows}
-            found = self._nodes[name] = entries if len(entries) <= 64 else Wide.of(entries.items())
-            if len(self._nodes) > NODES:
-                self._nodes.popitem(last=False)
-        return found
-
-    def parts(self, name: bytes) -> tuple[Node, tuple[Commit, ...], Info, bytes]:
-        """Return what a stored commit is made of."""
-        body = self._read(name, COMMIT)
-        tree, parents, info = decode_commit(body)
-        return Node(None, tree, self), tuple(self._commit(parent) for parent in parents), info, body
+        return self.objects.commit(name) if self._place(name).exists() else None
 
     def _place(self, name: bytes) -> Path:
         return self.path / "objects" / name.hex()[:2] / name.hex()[2:]
@@ -102,23 +69,23 @@ class Fs(Backend):
             waiting = [after]
             while waiting:
                 commit = waiting[-1]
-                more = [parent for parent in commit.parents if parent.home is not self]
+                more = [parent for parent in commit.parents if parent.home is not self.objects]
                 if more:
                     waiting += more
                     continue
                 waiting.pop()
-                if commit.home is not self:
+                if commit.home is not self.objects:
                     self._store(commit.root)
                     self._write(commit.name, COMMIT, commit.body)
-                    commit.home = self
-                    self._commits[commit.name] = commit
+                    commit.home = self.objects
+                    self.objects.keep(commit)
             head.parent.mkdir(parents=True, exist_ok=True)
             _replace(head, after.name.hex().encode())
         except OSError as error:
             raise StoreError(f"{branch}: {error.strerror}: it has not moved") from None
 
     def _store(self, entry: Entry) -> None:
-        if entry.home is self:
+        if entry.home is self.objects:
             return
         if isinstance(entry, Blob):
             self._write(entry.name, BLOB, entry.data)
@@ -127,7 +94,7 @@ class Fs(Backend):
                 self._store(child)
             self._write(entry.name, TREE, entry.body)
         if entry is not EMPTY:
-            entry.home = self
+            entry.home = self.objects
 
     def _write(self, name: bytes, kind: bytes, body: bytes) -> None:
         place = self._place(name)

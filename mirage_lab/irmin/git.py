@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections import OrderedDict
 from pathlib import Path
 from typing import Final, Literal
-from weakref import WeakValueDictionary
 
 from dulwich.object_store import DiskObjectStore
 from dulwich.refs import Ref
@@ -22,12 +20,12 @@ from dulwich.repo import Repo as GitRepo
 from mirage_lab.irmin.commit import Commit
 from mirage_lab.irmin.errors import ObjectError, StoreError
 from mirage_lab.irmin.log import Log, Recovered, synced_directory
-from mirage_lab.irmin.node import EMPTY, Blob, Entry, Node
-from mirage_lab.irmin.objects import BLOB, COMMIT, TREE, Info, decode_commit, decode_tree
+from mirage_lab.irmin.node import EMPTY, Blob, Entry
+from mirage_lab.irmin.objects import BLOB, COMMIT, TREE
 from mirage_lab.irmin.pack import join_packs, write_pack
 from mirage_lab.irmin.record import read_record, write_record
 from mirage_lab.irmin.store import Backend
-from mirage_lab.irmin.wide import Wide
+from mirage_lab.irmin.stored import Stored
 
 __all__ = ["Git", "Objects"]
 
@@ -37,22 +35,19 @@ EVERY: Final = 2_000
 PACKS: Final = 24
 """Packs at which the small ones are joined."""
 SMALL: Final = 16 << 20
-NODES: Final = 4_096
-"""Directories kept once they were read."""
 _NUMBERS: Final = {COMMIT: 1, TREE: 2, BLOB: 3}
 
 Sync = Literal["commit", "group", "never"]
 
 
-class Objects:
-    """Reads objects of a Git repository by name; the same commit is always the same object."""
+class Objects(Stored):
+    """Reads objects of a Git repository."""
 
     def __init__(self, store: DiskObjectStore) -> None:
+        super().__init__(self._find)
         self._store = store
-        self._commits: WeakValueDictionary[bytes, Commit] = WeakValueDictionary()
-        self._nodes: OrderedDict[bytes, dict[str, Entry] | Wide[Entry]] = OrderedDict()
 
-    def _read(self, name: bytes, kind: bytes) -> bytes:
+    def _find(self, name: bytes, kind: bytes) -> bytes:
         try:
             number, body = self._store.get_raw(name.hex().encode())  # type: ignore[arg-type]
         except KeyError:
@@ -62,39 +57,6 @@ class Objects:
         if number != _NUMBERS[kind]:
             raise ObjectError(f"object {name.hex()} is no {kind.decode()}")
         return body
-
-    def blob(self, name: bytes) -> bytes:
-        """Return the bytes of a blob."""
-        return self._read(name, BLOB)
-
-    def children(self, name: bytes) -> dict[str, Entry] | Wide[Entry]:
-        """Return the children of a tree, shallow."""
-        found = self._nodes.get(name)
-        if found is None:
-            entries: dict[str, Entry] = {
-                step: Node(None, child, self) if directory else Blob(None, child, self) for step, directory, child in decode_tree(self._read(name, TREE))
-            }
-            found = self._nodes[name] = entries if len(entries) <= 64 else Wide.of(entries.items())
-            if len(self._nodes) > NODES:
-                self._nodes.popitem(last=False)
-        return found
-
-    def parts(self, name: bytes) -> tuple[Node, tuple[Commit, ...], Info, bytes]:
-        """Return what a stored commit is made of."""
-        body = self._read(name, COMMIT)
-        tree, parents, info = decode_commit(body)
-        return Node(None, tree, self), tuple(self.commit(parent) for parent in parents), info, body
-
-    def commit(self, name: bytes) -> Commit:
-        """Return a commit, shallow: it is read when it is looked at."""
-        found = self._commits.get(name)
-        if found is None:
-            found = self._commits[name] = Commit(None, (), None, name, self)
-        return found
-
-    def keep(self, commit: Commit) -> None:
-        """Take a commit that was made here and is stored now."""
-        self._commits[commit.name] = commit
 
     def has(self, name: bytes) -> bool:
         """True when an object is stored."""

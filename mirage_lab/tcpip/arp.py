@@ -67,6 +67,7 @@ class Arp:
         self._learned: dict[int, Ns] = {}
         self._asking: dict[int, _Asking] = {}
         self._ours: dict[int, None] = {}
+        self._probing: dict[int, Answer] = {}
         self._requests = 0
         self._drops = Drops(queue, "arp.drop")
         self._k_query, self._k_update, self._k_timeout = queue.kind("arp.query"), queue.kind("arp.update"), queue.kind("arp.timeout")
@@ -85,7 +86,33 @@ class Arp:
         self._ours[address] = None
         self.queue.post(self._announce, address)
 
+    def remove_ip(self, ip: str) -> None:
+        """Answer for `ip` no longer."""
+        self._ours.pop(ip_int(ip), None)
+
+    def probe(self, ip: str, answer: Answer) -> None:
+        """Ask who has `ip`, which is to be ours, telling nobody that we want it (RFC 5227 section 2.1.1).
+
+        `answer(mac)` is called once for a station that has it, or probes for it too.  Nobody else's table changes.
+        """
+        address = ip_int(ip)
+        self._probing[address] = answer
+        self._send(BROADCAST_MAC, wire.Arp(wire.REQUEST, self.ethif.mac_octets, 0, bytes(6), address))
+
+    def end_probe(self, ip: str) -> None:
+        """Wait for no answer to a probe any more."""
+        self._probing.pop(ip_int(ip), None)
+
+    def _probed(self, packet: wire.Arp) -> None:
+        if packet.sha != self.ethif.mac_octets:
+            wanted = packet.tpa if packet.op == wire.REQUEST and not packet.spa else packet.spa
+            answer = self._probing.pop(wanted, None)
+            if answer is not None:
+                answer(packet.sha)
+
     def _announce(self, address: int) -> None:
+        if address not in self._ours:
+            return
         mac = self.ethif.mac_octets
         if self.profile == "2014":
             self._send(BROADCAST_MAC, wire.Arp(wire.REPLY, mac, address, BROADCAST_MAC, 0))
@@ -174,6 +201,8 @@ class Arp:
         except WireError:
             self._drops("malformed")
             return
+        if self._probing:
+            self._probed(packet)
         if packet.spa and packet.spa not in self._ours:
             ours = packet.tpa in self._ours
             if ours or packet.spa in self._asking or packet.spa in self.table or self.profile == "2014":

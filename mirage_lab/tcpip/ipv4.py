@@ -25,6 +25,7 @@ __all__ = ["Ipv4", "Ipv4Statistics"]
 TTL: Final = 64
 TTL_2014: Final = 38
 BROADCAST: Final = 0xFFFF_FFFF
+NO_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - no address yet, as DHCP begins with
 _TYPE = IPV4.to_bytes(2, "big")
 _START = ETHERNET + wire.HEADER
 
@@ -51,15 +52,14 @@ class Ipv4:
         self.ethif = ethif
         self.arp = arp
         self.profile = profile
-        self.address, self.prefix = network(address)
-        self.mask = BROADCAST << 32 - self.prefix & BROADCAST
-        self.gateway = ip_int(gateway) if gateway else None
+        self.address = self.prefix = self.mask = 0
+        self.gateway: int | None = None
         self.mtu = ethif.mtu
         self.ecn = 0
         """The two ECN bits of the packet that is being passed up (RFC 3168 section 5)."""
         self.unreachable: Callable[[int, bytes], None] | None = None
         self._ttl = TTL_2014 if profile == "2014" else TTL
-        self._broadcast = self.address | ~self.mask & BROADCAST
+        self._broadcast = BROADCAST
         self._handlers: dict[int, Receive] = {}
         self._drops = Drops(queue, "ip.drop")
         self._heads: dict[int, tuple[bytes, int]] = {}
@@ -68,7 +68,8 @@ class Ipv4:
         self._received = 0
         self._sent = 0
         ethif.listen(IPV4, self.input)
-        arp.add_ip(ip_text(self.address))
+        if address != NO_ADDRESS:
+            self.set_ip(address, gateway)
 
     @property
     def id(self) -> str:
@@ -86,6 +87,21 @@ class Ipv4:
     def get_gateways(self) -> list[str]:
         """Return the gateway, in a list."""
         return [ip_text(self.gateway)] if self.gateway is not None else []
+
+    def set_ip(self, address: str, gateway: str | None = None) -> None:
+        """Take an address ("10.0.0.2/24") and give back the one there was; "0.0.0.0" only gives back, until the next is known.
+
+        Without an address everything that a frame brings to this station is passed up, and only broadcasts go out
+        (RFC 1122 section 3.2.1.3).  Raises LocalProtocolError.
+        """
+        before, (self.address, self.prefix) = self.address, network(address)
+        self.mask = BROADCAST << 32 - self.prefix & BROADCAST if self.address else 0
+        self.gateway = ip_int(gateway) if gateway and self.address else None
+        self._broadcast = self.address | ~self.mask & BROADCAST if self.address else BROADCAST
+        if before and before != self.address:
+            self.arp.remove_ip(ip_text(before))
+        if self.address:
+            self.arp.add_ip(ip_text(self.address))
 
     def register(self, proto: int, receive: Receive) -> None:
         """Call `receive(src, dst, payload)` for packets of this protocol; again replaces."""
@@ -108,7 +124,7 @@ class Ipv4:
             self._drops("header checksum")
             return
         dst = int.from_bytes(frame[30:34], "big")
-        if dst != self.address and dst not in (self._broadcast, BROADCAST):
+        if dst != self.address and dst not in (self._broadcast, BROADCAST) and self.address:
             self._drops("not for us", dst=ip_text(dst))
             return
         if frame[20] & 0x3F or frame[21]:
@@ -163,7 +179,7 @@ class Ipv4:
             self.arp.doubt(hop)
 
     def _next_hop(self, dst: int) -> int | None:
-        if dst & self.mask == self.address & self.mask or dst == BROADCAST:
+        if dst == BROADCAST or (self.address and dst & self.mask == self.address & self.mask):
             return dst
         return self.gateway
 

@@ -166,16 +166,19 @@ class Lab:
         with self.lock:
             return self.machine.world.command(name, **args)
 
-    def lan(self, name: str = "br0", *, subnet: str = "10.0.0.0/24", **faults: Any) -> Lan:
+    def lan(self, name: str = "br0", *, subnet: str = "10.0.0.0/24", dhcp: bool | dict[str, Any] = False, **faults: Any) -> Lan:
         """Return the lan `name`, made now if it was not there.  The lab's own gateway is the first address of `subnet`.
 
+        With `dhcp` the gateway gives addresses: True, or a dict of `first`, `last`, `lease` (s), `dns`, `reservations`, ...
         `faults`: latency (ns), loss, reorder, duplicate (0 to 1), jitter (ns), rate (bit/s), queue (frames).
         """
         if name in self.machine.lans:
             if faults:
                 self.set_lan(name, **faults)
+            if dhcp and (dhcp is not True or self.machine.gateways[name].dhcp is None):
+                self.command("dhcp", lan=name, pool={} if dhcp is True else dict(dhcp))
         else:
-            self.command("lan", name=name, subnet=subnet, **faults)
+            self.command("lan", name=name, subnet=subnet, **({"dhcp": dhcp} if dhcp else {}), **faults)
         return Lan(self, name)
 
     def set_lan(self, name: str, **faults: Any) -> Said:

@@ -14,6 +14,7 @@ from mirage_lab.runtime import World, tasks
 from mirage_lab.runtime.journal import Entry
 from mirage_lab.signatures.errors import ConnectionTimedOut, MirageError
 from mirage_lab.signatures.units import Ns, seconds
+from mirage_lab.tcpip.stack import Stack
 from mirage_lab.tracing.capture import Capture
 from mirage_lab.usernet import Forward, Gateway
 from mirage_lab.vnetif import Segment
@@ -43,6 +44,7 @@ class Machine:
         on = self.world.on_command
         on("lan", self._lan)
         on("lan.set", self._lan_set)
+        on("dhcp", self._dhcp)
         on("capture", self._capture)
         on("create", self._create)
         on("unpause", self._unpause)
@@ -101,19 +103,33 @@ class Machine:
         image = self.images.get(name)
         address = image.manifest.get("address") if image is not None else None
         if not address:
+            address = self._given_address(name)
+        if not address:
             raise LabError(f"{name} has no address that the lab knows: lab.forward(vm, port, address=...) names it")
         return str(address).split("/")[0]
 
+    def _given_address(self, name: str) -> str | None:
+        """Return the address a stack of the domain got by DHCP."""
+        for slot in self.toolstack.domain(self.domid(name)).queue.devices.values():
+            if isinstance(slot.device, Stack) and slot.device.ipv4.address:
+                return slot.device.ipv4.get_ip()
+        return None
+
     # commands ----------------------------------------------------------------------------------------------------
 
-    def _lan(self, name: str, subnet: str, **faults: Any) -> Segment:
+    def _lan(self, name: str, subnet: str, dhcp: bool | dict[str, Any] = False, **faults: Any) -> Segment:
         segment = Segment(self.world, name, **faults)
         network = ipaddress.IPv4Network(subnet)
         gateway = ipaddress.IPv4Interface(f"{network.network_address + 1}/{network.prefixlen}")
         self.lans[name] = segment
         self.subnets[name] = gateway
         self.gateways[name] = Gateway(self.world, segment, address=str(gateway))
+        if dhcp:
+            self._dhcp(name, {} if dhcp is True else dhcp)
         return segment
+
+    def _dhcp(self, lan: str, pool: dict[str, Any]) -> None:
+        self.gateways[lan].serve_dhcp(**pool)
 
     def _lan_set(self, name: str, **faults: Any) -> dict[str, Any]:
         return dict(self.lans[name].set(**faults))

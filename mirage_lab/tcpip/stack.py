@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mirage_lab.runtime import RunQueue, tasks
 from mirage_lab.signatures import Network
@@ -35,6 +35,8 @@ class Stack:
     """A direct stack: every layer ours, down to the frame."""
 
     module_type: ClassVar[str] = "STACKV4"
+    dhcp: Any = None
+    """Who keeps the address of a stack that got it by DHCP (`dhcp.Configured`)."""
 
     def __init__(
         self,

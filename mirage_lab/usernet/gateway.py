@@ -11,7 +11,9 @@ from typing import Any, Final
 from mirage_lab.runtime import World
 from mirage_lab.signatures.errors import LocalProtocolError, MirageError
 from mirage_lab.signatures.network import TcpFlow
+from mirage_lab.tcpip.dhcp import DhcpServer, Pool
 from mirage_lab.tcpip.stack import Stack
+from mirage_lab.tcpip.wire.address import ip_text
 from mirage_lab.usernet.hostsocket import HostSocket, listener
 from mirage_lab.usernet.link import Link
 from mirage_lab.vnetif import Netif, Segment
@@ -151,6 +153,7 @@ class Gateway:
         mac = "02:00:00:" + ":".join(f"{rng.randrange(256):02x}" for _ in range(3))
         self.netif = Netif(self.queue, segment, mac, "gateway")
         self.stack = Stack(self.queue, self.netif, address=address)
+        self.dhcp: DhcpServer | None = None
         self.forwards: dict[tuple[str, int], Forward] = {}
         self.allowed: dict[int, tuple[str, int]] = {}
         self.sockets: dict[str, HostSocket] = {}
@@ -239,6 +242,22 @@ class Gateway:
             forward.open()
         self.forwards[name, port] = forward
         return forward
+
+    def serve_dhcp(self, **pool: Any) -> DhcpServer:
+        """Give addresses to who asks: those of `pool` (`tcpip.dhcp.Pool`), or most of the upper part of the lan.
+
+        The pool of 10.0.0.0/24 is 10.0.0.100 to 10.0.0.199; the router is this gateway.  Again replaces the server.
+        Raises LocalProtocolError.
+        """
+        own = self.stack.ipv4
+        base, size = own.address & own.mask, 1 << 32 - own.prefix
+        if size < 8:
+            raise LocalProtocolError(f"a lan of {size} addresses is too small for DHCP")
+        first = base + (size * 2 // 5 if size != 256 else 100)
+        last = first + min(99, base + size - 2 - first)
+        chosen = {"first": ip_text(first), "last": ip_text(last), "router": own.get_ip(), **pool}
+        self.dhcp = DhcpServer(self.stack, Pool(f"{own.get_ip()}/{own.prefix}", **chosen))
+        return self.dhcp
 
     def allow_outbound(self, address: str) -> None:
         """Let guests reach one host address, "127.0.0.1:5432", at the gateway's port of that number."""

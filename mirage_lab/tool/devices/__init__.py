@@ -9,7 +9,7 @@ from mirage_lab.tool.devices.chance import default_random
 from mirage_lab.tool.devices.clocks import default_clock
 from mirage_lab.tool.devices.console import default_console
 from mirage_lab.tool.devices.crunch import crunch
-from mirage_lab.tool.devices.direct_stackv4 import direct_stackv4_with_default_ipv4, direct_stackv4_with_static_ipv4
+from mirage_lab.tool.devices.direct_stackv4 import direct_stackv4_with_default_ipv4, direct_stackv4_with_dhcp, direct_stackv4_with_static_ipv4
 from mirage_lab.tool.devices.etif import etif
 from mirage_lab.tool.devices.ipv4 import ipv4
 from mirage_lab.tool.devices.netif import netif
@@ -28,6 +28,7 @@ __all__ = [
     "default_time",
     "direct_stackv4",
     "direct_stackv4_with_default_ipv4",
+    "direct_stackv4_with_dhcp",
     "direct_stackv4_with_static_ipv4",
     "etif",
     "ipv4",

@@ -17,7 +17,7 @@ CATALOGUE: Final[dict[str, tuple[str, ...]]] = {
     "IPV4": ("ipv4",),
     "UDPV4": ("udpv4",),
     "TCPV4": ("tcpv4",),
-    "STACKV4": ("direct_stackv4_with_static_ipv4", "direct_stackv4_with_default_ipv4", "direct_stackv4", "socket_stackv4"),
+    "STACKV4": ("direct_stackv4_with_static_ipv4", "direct_stackv4_with_default_ipv4", "direct_stackv4_with_dhcp", "direct_stackv4", "socket_stackv4"),
     "KV_RO": ("crunch",),
     "BLOCK": ("ramdisk",),
 }

@@ -1,4 +1,4 @@
-"""direct_stackv4_with_static_ipv4 and ..._with_default_ipv4: STACKV4: our own layers on a NETWORK."""
+"""direct_stackv4_with_static_ipv4, ..._with_default_ipv4 and ..._with_dhcp: STACKV4: our own layers on a NETWORK."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from mirage_lab.functoria import Impl
 from mirage_lab.tool.devices.catalogue import fitting
 
-__all__ = ["direct_stackv4_with_default_ipv4", "direct_stackv4_with_static_ipv4"]
+__all__ = ["direct_stackv4_with_default_ipv4", "direct_stackv4_with_dhcp", "direct_stackv4_with_static_ipv4"]
 
 DEFAULT = "10.0.0.2/24"
 DEFAULT_GATEWAY = "10.0.0.1"
@@ -45,3 +45,39 @@ def direct_stackv4_with_static_ipv4(
 def direct_stackv4_with_default_ipv4(net: Impl, *, profile: str | None = None, congestion: str | None = None) -> Impl:
     """Return a stack on `net` with MirageOS's default address, 10.0.0.2/24, gateway 10.0.0.1."""
     return _stack("direct_stackv4_with_default_ipv4", net, DEFAULT, DEFAULT_GATEWAY, profile, congestion)
+
+
+async def _dhcp(os: Any, keys: Mapping[str, Any], net: Any) -> Any:
+    from mirage_lab.tcpip.dhcp import Configured
+    from mirage_lab.tcpip.ipv4 import NO_ADDRESS
+    from mirage_lab.tcpip.stack import Stack
+
+    log = os.console.log
+    log("Manager: connect")
+    log("Manager: configuring")
+    stack = Stack(os.queue, net, address=NO_ADDRESS, profile=keys.get("profile") or "today", congestion=keys.get("congestion"))
+    configured = stack.dhcp = Configured(stack, log=log, host_name=keys.get("host_name") or "")
+    configured.start()
+    await configured.bound()
+    log("Manager: configuration done")
+    return stack
+
+
+def direct_stackv4_with_dhcp(net: Impl, *, host_name: str | None = None, profile: str | None = None, congestion: str | None = None) -> Impl:
+    """Return a stack on `net` that asks a DHCP server for its address; connecting waits for it, for ever if there is none.
+
+    `lab.lan("br0", dhcp=True)` has a server.  `host_name` is told to it; it is the domain's name if none is given.
+    """
+    keys = {"profile": profile, "host_name": host_name, "congestion": congestion}
+    return Impl(
+        "direct_stackv4_with_dhcp",
+        "STACKV4",
+        connect=_dhcp,
+        implementation="mirage_lab.tcpip.dhcp",
+        args=(net,),
+        holes=("NETWORK",),
+        keys={"profile": profile} | {name: value for name, value in keys.items() if value is not None},
+        targets=("xen",),
+        why="a whole stack, whose address comes from DHCP",
+        fitting=fitting,
+    )

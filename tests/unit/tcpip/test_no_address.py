@@ -7,7 +7,6 @@ from mirage_lab.tcpip.stack import Stack
 from mirage_lab.tcpip.wire.address import mac_text
 from mirage_lab.testing import Pair
 
-
 MOMENT = ms(10)
 
 

@@ -4,13 +4,14 @@ After types/V1.mli of mirage 2.0.0 (November 2014): what a device promises and w
 `Console` is CONSOLE, `StackV4` is STACKV4; every class knows its name in capitals (`module_type`).  This room imports
 nothing of the house, and everything else may import it.  Being the vocabulary, it re-exports all its words.
 
-Reading order: device, flow, network, storage, application, errors, units, functor.
+Reading order: device, flow, network, naming, storage, application, errors, units, functor.
 """
 
 from mirage_lab.signatures.application import Conduit, Http, Resolver
 from mirage_lab.signatures.device import Clock, Device, Entropy, IoPage, Random, Time
 from mirage_lab.signatures.flow import Channel, Console, Flow
 from mirage_lab.signatures.functor import unikernel
+from mirage_lab.signatures.naming import Dns, DnsServer
 from mirage_lab.signatures.network import Arp, Ethif, IcmpV4, IpV4, Network, StackV4, TcpV4, UdpV4
 from mirage_lab.signatures.storage import Block, Fs, KvRo
 
@@ -22,6 +23,8 @@ __all__ = [
     "Conduit",
     "Console",
     "Device",
+    "Dns",
+    "DnsServer",
     "Entropy",
     "Ethif",
     "Flow",

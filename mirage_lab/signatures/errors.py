@@ -19,6 +19,7 @@ __all__ = [
     "RemoteProtocolError",
     "Unimplemented",
     "UnknownKey",
+    "UnknownName",
 ]
 
 
@@ -60,6 +61,10 @@ class IsReadOnly(DeviceError):
 
 class UnknownKey(DeviceError):
     """A key-value store has no such key."""
+
+
+class UnknownName(DeviceError):
+    """DNS has no such name, or the name no record of the type asked for."""
 
 
 class ConnectionRefused(MirageError):

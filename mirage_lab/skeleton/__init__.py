@@ -3,13 +3,17 @@
     hello            prints, four times a second               network          says hello to whoever connects
     heads_and_tails  two threads and a clock                   ping             measures the way to another machine
     web              nine lines that answer a browser          static_website   files out of a KV_RO
+    dns              a name server whose zone is a file        lookup           asks for a name
+    services         echo, discard and chargen
 """
 
+from mirage_lab.skeleton.dns import dns, lookup
 from mirage_lab.skeleton.hello import hello
 from mirage_lab.skeleton.network import network
 from mirage_lab.skeleton.ping import ping
+from mirage_lab.skeleton.services import services
 from mirage_lab.skeleton.static_website import static_website
 from mirage_lab.skeleton.threads import heads_and_tails
 from mirage_lab.skeleton.web import web
 
-__all__ = ["heads_and_tails", "hello", "network", "ping", "static_website", "web"]
+__all__ = ["dns", "heads_and_tails", "hello", "lookup", "network", "ping", "services", "static_website", "web"]

@@ -56,6 +56,14 @@ class Udpv4:
             raise LocalProtocolError(f"port {port}: ports are 1 to 65535")
         self._listeners[port] = receive
 
+    def unlisten(self, port: int) -> None:
+        """Listen to `port` no longer."""
+        self._listeners.pop(port, None)
+
+    def listens(self, port: int) -> bool:
+        """True if somebody listens to `port`."""
+        return port in self._listeners
+
     def input(self, src: int, dst: int, payload: bytes) -> None:
         """Take a datagram from IPv4."""
         try:

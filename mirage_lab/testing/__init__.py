@@ -8,13 +8,14 @@ AssertionError) with the story up to the one that was not: what was expected, wh
 tests run them on each implementation; a device that never answers is ended by virtual time.  Being the vocabulary of
 tests, this room re-exports all its checks.  Nobody in the lab imports it.
 
-Reading order: storage (the shortest suites), suite (how they run), story, small, flows, links, stacks, applications, pair
+Reading order: storage (the shortest suites), suite (how they run), story, small, flows, links, stacks, naming, applications, pair
 (two machines in a cell), exercises (claims about a trace).
 """
 
 from mirage_lab.testing.applications import check_conduit, check_http, check_resolver
 from mirage_lab.testing.flows import check_channel, check_console, check_flow
 from mirage_lab.testing.links import check_arp, check_ethif, check_icmpv4, check_ipv4, check_network
+from mirage_lab.testing.naming import check_dns, check_dns_server
 from mirage_lab.testing.pair import Pair
 from mirage_lab.testing.small import check_clock, check_device, check_entropy, check_io_page, check_random, check_time
 from mirage_lab.testing.stacks import check_stackv4, check_tcpv4, check_udpv4
@@ -34,6 +35,8 @@ __all__ = [
     "check_conduit",
     "check_console",
     "check_device",
+    "check_dns",
+    "check_dns_server",
     "check_entropy",
     "check_ethif",
     "check_flow",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CATALOGUE", "fitting"]
+__all__ = ["CATALOGUE", "SELDOM", "fitting"]
 
 CATALOGUE: Final[dict[str, tuple[str, ...]]] = {
     "CONSOLE": ("default_console",),
@@ -18,9 +18,14 @@ CATALOGUE: Final[dict[str, tuple[str, ...]]] = {
     "UDPV4": ("udpv4",),
     "TCPV4": ("tcpv4",),
     "STACKV4": ("direct_stackv4_with_static_ipv4", "direct_stackv4_with_default_ipv4", "direct_stackv4_with_dhcp", "direct_stackv4", "socket_stackv4"),
+    "DNS": ("dns_resolver",),
+    "DNS_SERVER": ("dns_server",),
     "KV_RO": ("crunch",),
     "BLOCK": ("ramdisk",),
 }
+
+SELDOM: Final = frozenset({"DNS", "DNS_SERVER"})
+"""Module types that a plan does not name as left out: few unikernels have them."""
 
 
 def fitting(module_type: str) -> tuple[str, ...]:

@@ -17,9 +17,9 @@ from mirage_lab.tracing.recorder import Event
 if TYPE_CHECKING:
     from mirage_lab.lab.lab import Lab
     from mirage_lab.usernet import Forward
-    from mirage_lab.vnetif import Segment
+    from mirage_lab.vnetif import Segment, Tap
 
-__all__ = ["Console", "Domains", "Events", "Lan", "Site", "Store", "Vm"]
+__all__ = ["Console", "Domains", "Events", "Lan", "Site", "Store", "TapHandle", "Vm"]
 
 
 class Vm:
@@ -245,6 +245,41 @@ class Site:
             return f"{self.name}:{self.port}: closed; lab.forward(vm, {self.port}) opens it again"
         waits = "" if self._lab.playing else " · the world is paused: connections wait until lab.run(...), lab.play() or %host"
         return f"{forward.url} -> {self.name}:{self.port} · {forward.state}{waits}"
+
+
+class TapHandle:
+    """An interface of this computer on a lan, by name."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self._lab = lab
+        self.name = name
+
+    @property
+    def tap(self) -> Tap:
+        """The TAP interface as it is now; raises LabError when it was closed."""
+        found = self._lab.machine.taps.get(self.name)
+        if found is None:
+            raise LabError(f"{self.name} is not plugged in: lab.tap(lan, name={self.name!r}) does it")
+        return found
+
+    def close(self) -> Said:
+        """Unplug the interface; one that is not persistent is gone."""
+        self._lab.command("tap.close", name=self.tap.name)
+        return Said(f"{self.name} is unplugged")
+
+    def statistics(self) -> Any:
+        """Return counters, a frozen record."""
+        return self.tap.statistics()
+
+    def __repr__(self) -> str:
+        tap = self._lab.machine.taps.get(self.name)
+        if tap is None:
+            return f"{self.name}: closed; lab.tap(lan, name={self.name!r}) plugs it in again"
+        lan, seen = tap.segment.name, tap.statistics()
+        network = self._lab.machine.subnets[lan].network
+        ready = f"ip address add {network.network_address + 9}/{network.prefixlen} dev {self.name}; ip link set {self.name} up"
+        then = f"; next, as root or its owner: {ready}" if not seen.from_host and not seen.to_host else ""
+        return f"{self.name} on {lan}, {tap.state}: {seen.from_host:,} frames from this computer, {seen.to_host:,} to it{then}"
 
 
 class Events(list[Event]):

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final
 
 from mirage_lab.lab import running
-from mirage_lab.lab.handles import Domains, Events, Lan, Site, Vm
+from mirage_lab.lab.handles import Domains, Events, Lan, Site, TapHandle, Vm
 from mirage_lab.lab.machine import Machine
 from mirage_lab.lab.said import LabError, Said
 from mirage_lab.lab.trace import Trace
@@ -284,6 +284,21 @@ class Lab:
         entries = self.machine.world.journal.entries
         last = entries[-1]
         entries[-1] = Entry(last.event, last.t, last.name, {**last.args, **args}, last.outside)
+
+    def tap(self, lan: Lan | str, *, name: str = "tap0") -> TapHandle:
+        """Plug a network interface of this computer (Linux) into a lan: its own TCP/IP is a station there.
+
+        Its owner, or who has a network namespace of their own, needs no root.  Raises LocalProtocolError with the way out.
+        """
+        on = lan if isinstance(lan, str) else lan.name
+        if on not in self.machine.lans:
+            raise LabError(f"there is no lan {on}: lab.lan({on!r}) makes it")
+        there = self.machine.taps.get(name)
+        if there is not None and (there.segment.name != on or there.state == "closed"):
+            self.command("tap.close", name=name)
+        if name not in self.machine.taps:
+            self.command("tap", lan=on, name=name)
+        return TapHandle(self, name)
 
     def allow_outbound(self, address: str) -> Said:
         """Let guests reach one host address, such as "127.0.0.1:5432": they dial their gateway at that port."""

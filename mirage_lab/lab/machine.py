@@ -12,12 +12,12 @@ from typing import Any
 from mirage_lab.lab.said import LabError
 from mirage_lab.runtime import World, tasks
 from mirage_lab.runtime.journal import Entry
-from mirage_lab.signatures.errors import ConnectionTimedOut, MirageError
+from mirage_lab.signatures.errors import ConnectionTimedOut, LocalProtocolError, MirageError
 from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.tcpip.stack import Stack
 from mirage_lab.tracing.capture import Capture
 from mirage_lab.usernet import Forward, Gateway
-from mirage_lab.vnetif import Segment
+from mirage_lab.vnetif import Segment, Tap
 from mirage_lab.xen.dom0.image import Image
 from mirage_lab.xen.dom0.toolstack import Toolstack, VifConfig
 from mirage_lab.xen.guest.minios import boot
@@ -39,6 +39,7 @@ class Machine:
         self.gateways: dict[str, Gateway] = {}
         self.captures: dict[str, Capture] = {}
         self.forwards: dict[tuple[str, int], Forward] = {}
+        self.taps: dict[str, Tap] = {}
         self.images: dict[str, Image] = {}
         self.plugged: dict[str, tuple[str, ...]] = {}
         on = self.world.on_command
@@ -53,6 +54,8 @@ class Machine:
         on("forward", self._forward)
         on("forward.close", self._forward_close)
         on("allow_outbound", self._allow_outbound)
+        on("tap", self._tap)
+        on("tap.close", self._tap_close)
         on("console", self._console)
         on("xenstore.write", self._xenstore_write)
         on("xenstore.rm", self._xenstore_rm)
@@ -71,13 +74,17 @@ class Machine:
         return machine
 
     def go_live(self) -> None:
-        """After a replay: open the host side of the forwards again."""
+        """After a replay: open the host side of forwards and TAP interfaces again."""
         self.world.live = True
         for gateway in self.gateways.values():
             gateway.go_live()
+        for tap in self.taps.values():
+            tap.open()
 
     def close(self) -> None:
         """Close host sockets and threads; virtual things need no closing."""
+        for tap in self.taps.values():
+            tap.shut()
         for gateway in self.gateways.values():
             gateway.close()
             gateway.queue.close()
@@ -179,6 +186,20 @@ class Machine:
     def _allow_outbound(self, address: str) -> None:
         for gateway in self.gateways.values():
             gateway.allow_outbound(address)
+
+    def _tap(self, lan: str, name: str) -> Tap:
+        tap = Tap(self.world, self.lans[lan], name)
+        if self.world.live:
+            try:
+                tap.open()
+            except LocalProtocolError:
+                tap.close()
+                raise
+        self.taps[name] = tap
+        return tap
+
+    def _tap_close(self, name: str) -> None:
+        self.taps.pop(name).close()
 
     def _console(self, name: str, text: str) -> None:
         self.toolstack.console(self.domid(name)).write(text)

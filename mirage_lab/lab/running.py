@@ -146,6 +146,8 @@ def told(entry: Entry) -> str:
             return f"{name}.{entry.name}()"
         case "forward":
             return f"lab.forward({name}, {args['port']})"
+        case "tap":
+            return f"lab.tap({args['lan']}, name={name!r})"
         case "lan.set":
             return f"{name}.set({', '.join(f'{key}={value!r}' for key, value in args.items() if key != 'name')})"
         case _:

@@ -86,6 +86,8 @@ def _line(entry: Entry, images: dict[int, str]) -> str:
             return f"lab.destroy({name!r})"
         case "forward":
             return f"lab.forward({name!r}, {args['port']}, address={args['address']!r})"
+        case "tap":
+            return f"lab.tap({args['lan']!r}, name={name!r})"
         case "allow_outbound":
             return f"lab.allow_outbound({args['address']!r})"
         case _:

@@ -17,6 +17,7 @@ __all__ = ["Entry", "Journal", "ReplayDiverged"]
 
 LIMIT_BYTES: Final = 256 << 20
 ENTRY_BYTES: Final = 200
+PIECE_BYTES: Final = 40
 
 
 class ReplayDiverged(MirageError):
@@ -38,9 +39,17 @@ class Entry:
         return f"<{self.t / 1e9:.6f} s after event {self.event}: {self.name}({told})>"
 
 
+def _size(value: object) -> int:
+    if isinstance(value, (bytes, bytearray)):
+        return len(value)
+    return sum(PIECE_BYTES + _size(each) for each in value) if isinstance(value, tuple) else 0
+
+
 def _short(value: object) -> str:
     if isinstance(value, (bytes, bytearray)) and len(value) > 16:
         return f"{len(value)} bytes"
+    if isinstance(value, tuple) and value and isinstance(value[0], bytes):
+        return f"{len(value)} of bytes, {sum(map(len, value))} in all"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -61,7 +70,7 @@ class Journal:
 
     def note_outside(self, entry: Entry) -> None:
         """Keep host input, as long as there is room."""
-        self._bytes += ENTRY_BYTES + sum(len(value) for value in entry.args.values() if isinstance(value, (bytes, bytearray)))
+        self._bytes += ENTRY_BYTES + sum(map(_size, entry.args.values()))
         if self._bytes > LIMIT_BYTES:
             self.full = True
         if not self.full:

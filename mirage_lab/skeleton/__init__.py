@@ -5,10 +5,12 @@
     web              nine lines that answer a browser          static_website   files out of a KV_RO
     dns              a name server whose zone is a file        lookup           asks for a name
     services         echo, discard and chargen
+    iperf3           what `iperf3 -c` measures against         iperf3_client    what measures against `iperf3 -s`
 """
 
 from mirage_lab.skeleton.dns import dns, lookup
 from mirage_lab.skeleton.hello import hello
+from mirage_lab.skeleton.iperf3 import iperf3, iperf3_client
 from mirage_lab.skeleton.network import network
 from mirage_lab.skeleton.ping import ping
 from mirage_lab.skeleton.services import services
@@ -16,4 +18,4 @@ from mirage_lab.skeleton.static_website import static_website
 from mirage_lab.skeleton.threads import heads_and_tails
 from mirage_lab.skeleton.web import web
 
-__all__ = ["dns", "heads_and_tails", "hello", "lookup", "network", "ping", "services", "static_website", "web"]
+__all__ = ["dns", "heads_and_tails", "hello", "iperf3", "iperf3_client", "lookup", "network", "ping", "services", "static_website", "web"]

@@ -2,10 +2,11 @@
 
     port ──send──▶ capture ──▶ faults ──▶ bridge (learns where each MAC is) ──world.call_at──▶ receive of the other ports
 
-The original: mirage-vnetif.  Read segment, then netif.
+The original: mirage-vnetif.  Read segment, then netif, then tap, where a port is an interface of this computer.
 """
 
 from mirage_lab.vnetif.netif import Netif
 from mirage_lab.vnetif.segment import LanStatistics, Port, Segment
+from mirage_lab.vnetif.tap import Tap
 
-__all__ = ["LanStatistics", "Netif", "Port", "Segment"]
+__all__ = ["LanStatistics", "Netif", "Port", "Segment", "Tap"]

@@ -7,7 +7,7 @@ told the time; `tcp.tcpv4` gives it timers and flows.  `stack` puts the layers t
 frame apart for people and never raises.
 
 `profile="2014"` is the stack of mirage-tcpip 1.1.5 to the constant; the default is today's good behaviour.
-Reading order: wire, ethif, arp, ipv4, icmp, udp, tcp, stack, dhcp, dns, dissect, displayfilter.
+Reading order: wire, ethif, arp, ipv4, icmp, udp, tcp, stack, dhcp, dns, applications, dissect, displayfilter.
 """
 
 from mirage_lab.tcpip.stack import Stack

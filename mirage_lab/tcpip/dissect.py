@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mirage_lab.tcpip.applications import READERS
 from mirage_lab.tcpip.wire import arp, ethernet, icmp, ipv4, tcp, udp
 from mirage_lab.tcpip.wire.address import ip_text, mac_text
 from mirage_lab.tcpip.wire.checksum import pseudo_v4, valid
@@ -263,9 +264,25 @@ def _udp(packet: Packet, body: bytes, at: int, head: ipv4.Header) -> Packet:
     )
     packet.payload = said.data
     packet.info = f"{said.src_port} -> {said.dst_port} Len={len(said.data)}"
+    if said.data and _application(packet, said, at + 8):
+        return packet
     if said.data:
         packet.add("data", at + 8, len(said.data), ("bytes", _text(said.data), 0, len(said.data)))
     return packet
+
+
+def _application(packet: Packet, said: udp.Datagram, at: int) -> bool:
+    """Tell what a datagram of a known port says; False if it says nothing we can read."""
+    reader = READERS.get(said.dst_port) or READERS.get(said.src_port)
+    if reader is None:
+        return False
+    try:
+        told = reader(said.data)
+    except WireError:
+        return False
+    packet.protocol, packet.info = told.protocol, told.info
+    packet.add(told.protocol, at, len(said.data), *told.fields)
+    return True
 
 
 def _icmp(packet: Packet, body: bytes, at: int, head: ipv4.Header) -> Packet:

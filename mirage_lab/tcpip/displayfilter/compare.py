@@ -111,8 +111,8 @@ def inside(read: Reader, exact: frozenset[Any], ranges: Sequence[tuple[Any, Any]
     return lambda seen: any(value in exact or any(low <= value <= high for low, high in fixed) for value in read(seen))
 
 
-def contains(read: Reader, want: bytes) -> Test:
-    """Test that the bytes are somewhere in a value."""
+def contains(read: Reader, want: bytes | str) -> Test:
+    """Test that the bytes, or the text, are somewhere in a value."""
     return lambda seen: any(want in value for value in read(seen))
 
 

@@ -6,54 +6,17 @@ error, which quotes a datagram.  Names, values and presence are Wireshark's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Final
 
+from mirage_lab.tcpip.displayfilter.applications import APPLICATIONS
+from mirage_lab.tcpip.displayfilter.kinds import Field, Kind, Reader, a
 from mirage_lab.tcpip.displayfilter.places import ARP, ETH, ICMP, IP, QUOTED, TCP, UDP, WHOLE, Seen
 
 __all__ = ["FIELDS", "Field", "Kind", "Reader", "a"]
 
-Reader = Callable[[Seen], Sequence[Any]]
-
 _ECHO: Final = frozenset({0, 8, 13, 14, 15, 16, 17, 18})
 """ICMP types with an identifier and a sequence number."""
-
-
-class Kind:
-    """A kind of value, as text for people and for tests of a filter."""
-
-    NUMBER: Final = "number"
-    FLAG: Final = "flag"
-    MAC: Final = "MAC address"
-    ADDRESS: Final = "IPv4 address"
-    SECONDS: Final = "seconds"
-    BYTES: Final = "bytes"
-    LAYER: Final = "layer"
-
-
-def a(kind: str) -> str:
-    """Return a kind with its article."""
-    if kind in (Kind.SECONDS, Kind.BYTES):
-        return kind
-    return f"an {kind}" if kind[0] == "I" else f"a {kind}"
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A field: its name, its kind (`Kind`), what it says, how it is read, and the largest number it can hold.
-
-    A layer compared or sliced is its header; `contains` looks into `all` of it, header and data.  A field that `follows`
-    connections is read from `Seen.flow`.
-    """
-
-    name: str
-    kind: str
-    about: str
-    read: Reader
-    largest: int = 0
-    all: Reader | None = None
-    follows: bool = False
 
 
 def _u8(layer: int, offset: int, needs: int = 0, shift: int = 0, mask: int = 0xFF) -> Reader:
@@ -338,5 +301,5 @@ _ALL: Final = (
     Field("tcp.payload", Kind.BYTES, "the data", _tcp_payload),
 )
 
-FIELDS: Final = {field.name: field for field in _ALL}
+FIELDS: Final = {field.name: field for field in (*_ALL, *APPLICATIONS)}
 """Every field by its name."""

@@ -46,7 +46,6 @@ _ELSEWHERE: Final = {
     "frame.time_delta": "needs the frame before; frame.time_relative is the time since the first",
     "frame.time": "is the time of day; frame.time_relative is the time since the first frame, in seconds",
     "http": f'{_APPLICATION}; tcp.payload contains "GET" finds text',
-    "dns": f"{_APPLICATION}; udp.port == 53 finds the datagrams",
     "tls": f"{_APPLICATION}; tcp.port == 443 finds the segments",
     "any": "is left out: a field with several values passes when any of them does",
     "all": "is left out: === and != want all values of a field",
@@ -214,8 +213,10 @@ class _Parser:
         return with_value(read, mark.kind, want)
 
     def holding(self, left: _Side, mark: Word) -> Test:
+        if left.kind == Kind.TEXT:
+            return contains(left.read, self.constant(left.field))
         if left.kind not in (Kind.MAC, Kind.BYTES, Kind.LAYER):
-            self.wrong(f"{left.field.name} is {a(left.kind)}; contains looks into bytes", mark)
+            self.wrong(f"{left.field.name} is {a(left.kind)}; contains looks into bytes and text", mark)
         read = (left.field.all or left.read) if left.kind == Kind.LAYER else left.read
         return contains(read, self.constant(Field(left.field.name, Kind.BYTES, "", read)))
 
@@ -273,7 +274,7 @@ class _Parser:
         near = difflib.get_close_matches(said, FIELDS, 3, 0.6)
         if near:
             return f"no field {word.text}; near it: {', '.join(near)}"
-        return f"no field {word.text}; there are frame, eth, arp, ip, icmp, udp, tcp and what is in them, as tcp.port"
+        return f"no field {word.text}; there are frame, eth, arp, ip, icmp, udp, tcp, dns, dhcp and what is in them, as tcp.port"
 
 
 def _comparable(kind: str) -> str:

@@ -1,4 +1,4 @@
-"""values: what a field can be compared with: numbers, flags, addresses, seconds, bytes, each read from a word."""
+"""values: what a field can be compared with: numbers, flags, addresses, seconds, bytes, text, each read from a word."""
 
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ class BadValue(Exception):
 
 
 def value(field: Field, word: Word) -> Any:
-    """Return `word` as a value of the field's kind: int, bytes, or `Net` for an address; raises BadValue."""
+    """Return `word` as a value of the field's kind: int, bytes, str, or `Net` for an address; raises BadValue."""
     if field.kind in (Kind.BYTES, Kind.LAYER):
         return _bytes(word)
+    if field.kind == Kind.TEXT:
+        return _string(word.text).decode(errors="replace") if word.kind == "string" else word.text
     if word.kind != "word":
         raise BadValue(f"{field.name} is {a(field.kind)}, which is written without quotes")
     if field.kind == Kind.NUMBER:

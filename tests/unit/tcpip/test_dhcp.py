@@ -257,6 +257,17 @@ def test_only_the_chosen_server_can_acknowledge_or_refuse() -> None:
     assert cell.client.state is State.REQUESTING and cell.client.dropped == {"another server": 1}
 
 
+def test_an_acknowledgment_of_another_address_changes_nothing() -> None:
+    cell = Cell()
+    cell.mangle = lambda message: message if message.type == Type.OFFER else dataclasses.replace(message, yiaddr=message.yiaddr + 1)
+    cell.start()
+    assert cell.client.state is State.REQUESTING and cell.client.dropped == {"not the address that was offered": 1}
+    renewing = Cell().bound()
+    renewing.mangle = cell.mangle
+    renewing.until(seconds(1801))
+    assert renewing.client.state is State.RENEWING and renewing.client.dropped == {"a renewal with another address": 1}
+
+
 def test_the_client_of_2014() -> None:
     """mirage-tcpip 1.1.5: no probe, 300 s where no time is named, a lease that is held for ever, a request never repeated."""
     cell = Cell("2014")
@@ -362,6 +373,16 @@ def test_a_reservation_is_for_its_machine_only() -> None:
     assert [lease_of(server, mac(n)) for n in (1, 7, 8)] == ["10.0.0.101", "10.0.0.100", "10.0.0.20"]
     [offer] = server.receive(ask(Type.DISCOVER, mac(2), (Option.REQUESTED, b"\x0a\0\0\x64")), Ns(0))
     assert ip_text(offer.message.yiaddr) == "10.0.0.102"
+
+
+def test_a_reserved_address_that_another_has_is_not_given_twice() -> None:
+    server = Server(pool(reservations={"02:00:00:00:00:07": "10.0.0.100"}))
+    mine = (Option.CLIENT_ID, b"mine")
+    server.receive(ask(Type.DISCOVER, mac(7), mine), Ns(0))
+    request = ask(Type.REQUEST, mac(7), mine, (Option.REQUESTED, b"\x0a\0\0\x64"), (Option.SERVER_ID, b"\x0a\0\0\x01"))
+    assert server.receive(request, Ns(0))[0].message.type == Type.ACK
+    [offer] = server.receive(ask(Type.DISCOVER, mac(7), (Option.CLIENT_ID, b"another one with this address")), Ns(0))
+    assert ip_text(offer.message.yiaddr) == "10.0.0.101"
 
 
 def test_a_wish_is_granted_when_it_can_be() -> None:

@@ -183,7 +183,8 @@ def test_an_alias_is_followed_inside_the_zone_and_named_at_its_border() -> None:
     """RFC 1034 section 3.6.2."""
     assert told(ask(server(), "www.example.org").answers) == ["www.example.org. CNAME web.example.org.", "web.example.org. A 10.0.0.80"]
     assert told(ask(server(), "www.example.org", "CNAME").answers) == ["www.example.org. CNAME web.example.org."]
-    assert told(ask(server(), "far.example.org").answers) == ["far.example.org. CNAME www.elsewhere.net."]
+    far = ask(server(), "far.example.org")
+    assert told(far.answers) == ["far.example.org. CNAME www.elsewhere.net."] and (far.rcode, far.authority) == (0, ())
     assert told(ask(server(), "loop.example.org").answers) == ["loop.example.org. CNAME pool.example.org.", "pool.example.org. CNAME loop.example.org."]
 
 
@@ -238,7 +239,10 @@ def test_over_udp_a_long_answer_is_cut_and_says_so_and_over_tcp_it_is_whole() ->
     answers = "\n".join(f"many A 10.0.1.{n}" for n in range(40))
     several = server(ZONE + answers)
     assert ask(several, "many.example.org").tc and not ask(several, "many.example.org", edns=Edns(1_232)).tc
-    assert ask(several, "many.example.org", edns=Edns(100)).tc, "a size below 512 counts as 512"
+    assert not ask(several, "web.example.org", "TXT", edns=Edns(12)).tc, "a size below 512 counts as 512"
+    whole = wire.encode(wire.query(7, name("many.example.org"), Type.A, edns=Edns(1_232)))
+    small = several.receive(whole, udp=True, most=548)
+    assert small is not None and wire.decode(small).tc, "what the interface can send counts too"
 
 
 def test_what_is_no_query_is_dropped_or_called_malformed() -> None:
@@ -522,6 +526,80 @@ def test_a_referral_up_or_sideways_leads_nowhere() -> None:
     assert said.failed == "the servers of example.org. do not know it, nor who does"
 
 
+def test_a_server_that_refers_to_itself_leads_nowhere() -> None:
+    def self_(address: str, message: Message) -> Message:
+        if address != "10.0.0.3":
+            return message
+        same = Record(name("example.org"), Type.NS, 60, dnsname.encode(name("ns.example.org")))
+        return Message(1, message.questions, authority=(same,), response=True)
+
+    tree = Tree(self_)
+    assert tree.resolve("www.example.org").failed and len(tree.asked) == 3
+
+
+def test_glue_counts_only_for_servers_inside_the_delegation() -> None:
+    """RFC 5452 section 6: org. may not say where ns.elsewhere.net is, even as glue."""
+
+    def lie(address: str, message: Message) -> Message:
+        if address != "10.0.0.2":
+            return message
+        return Message(**{**_fields(message), "additional": (Record(name("ns.elsewhere.net"), Type.A, 60, b"\x06\x06\x06\x06"),)})
+
+    tree = Tree(lie)
+    tree.resolve("x.glueless.org")
+    assert tree.asked[-1] == ("10.0.0.5", "x.glueless.org.") and "6.6.6.6" not in {address for address, _ in tree.asked}
+
+
+def test_delegations_without_glue_cost_little() -> None:
+    def inside(address: str, message: Message) -> Message:
+        cut = message.questions[0].name[-1:]
+        return Message(1, message.questions, authority=(Record(cut, Type.NS, 60, dnsname.encode((b"ns", *cut))),), response=True)
+
+    tree = Tree(inside)
+    assert "no address" in tree.resolve("www.example.org").failed and len(tree.asked) == 1
+
+    def further(address: str, message: Message) -> Message:
+        cut = message.questions[0].name[-1:]
+        away = tuple(Record(cut, Type.NS, 60, dnsname.encode((b"ns", b"%d" % n + cut[0]))) for n in range(5))
+        return Message(1, message.questions, authority=away, response=True)
+
+    tree = Tree(further)
+    assert tree.resolve("www.example.org").failed and len(tree.asked) == 1 + 3 + 9 + 27
+    assert max(len(what) for _, what in tree.asked) <= len("ns.000org.")
+
+
+def test_a_long_chain_of_aliases_is_given_up() -> None:
+    def onward(address: str, message: Message) -> Message:
+        asked = message.questions[0].name
+        alias = Record(asked, Type.CNAME, 60, dnsname.encode((b"x" + asked[0], *asked[1:])))
+        return Message(1, message.questions, (alias,), response=True, aa=True)
+
+    tree = Tree(onward)
+    assert "too far" in tree.resolve("a.org").failed and len(tree.asked) == 9
+
+
+def test_what_exists_after_all_is_no_longer_denied() -> None:
+    cache = Cache()
+    cache.put_negative(WWW.name, Type.A, Rcode.NXDOMAIN, (Zone.of(ZONE).soa,), Ns(0))
+    cache.put(WWW.name, Type.A, (Record(WWW.name, Type.A, 60, b"abcd"),), Ns(0))
+    assert cache.get(WWW.name, Type.TXT, Ns(0)) is None
+
+
+def test_a_set_has_one_ttl_and_each_record_once() -> None:
+    """RFC 2181 section 5."""
+    zone = Zone.of("$TTL 9\n@ SOA a b 1 2 3 4 5\n@ NS a\nx 60 A 1.1.1.1\nx 30 A 2.2.2.2\nx 30 A 1.1.1.1\n@ MX 1 x\n@ MX 2 x\n", "t")
+    assert [(record.ttl, record.data[0]) for record in zone.lookup(name("x.t"), Type.A).answers] == [(30, 1), (30, 2)]
+    assert len(zone.lookup(name("t"), Type.MX).additional) == 2
+
+
+def test_a_referral_whose_glue_does_not_fit_is_cut() -> None:
+    """RFC 9471 section 3.1: glue is not optional."""
+    lines = "".join(f"many NS a-server-with-a-long-name-{n}.many\na-server-with-a-long-name-{n}.many A 10.0.3.{n}\n" for n in range(9))
+    said = ask(server(ZONE + lines), "x.many.example.org")
+    assert said.tc and not said.authority
+    assert len(ask(server(ZONE + lines), "x.many.example.org", edns=Edns(1_232)).additional) == 9
+
+
 def test_a_hostile_tree_costs_forty_questions() -> None:
     def deeper(address: str, message: Message) -> Message:
         asked = message.questions[0].name
@@ -640,10 +718,28 @@ def test_connections_are_bounded_and_nonsense_ends_one() -> None:
         most = of.statistics().connections
         assert most == 64
         last = await flows[-1].read()
+        assert most == 64
         await flows[0].write(framed(b"nonsense"))
         return [last, await flows[0].read()]
 
     assert both.run(many()) == [b"", b""]
+
+
+def test_a_client_that_drips_is_closed_after_ten_seconds_too() -> None:
+    """RFC 7766 section 6.2.3: idle means without a whole query."""
+    both, _, of = pair()
+    from mirage_lab.runtime import tasks
+
+    async def drip() -> int:
+        flow = await both.one.tcpv4.create_connection(("10.0.0.2", 53))
+        began = both.one.queue.now
+        for byte in framed(bytes(20))[:5]:
+            await flow.write(bytes((byte,)))
+            await tasks.sleep(seconds(1.5))
+        await flow.read()
+        return both.one.queue.now - began
+
+    assert seconds(9.9) < both.run(drip()) < seconds(10.2) and of.statistics().answered == {}
 
 
 def test_one_forged_datagram_is_not_believed() -> None:

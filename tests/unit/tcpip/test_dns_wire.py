@@ -99,6 +99,12 @@ def test_data_that_is_not_what_its_type_says_is_a_wire_error(kind: int, data: by
         dns.decode(with_record(kind, data))
 
 
+def test_a_ttl_with_its_highest_bit_set_is_zero() -> None:
+    """RFC 2181 section 8."""
+    buf = with_record(Type.A, bytes(4)).replace(bytes.fromhex("0001 00000001"), bytes.fromhex("0001 80000001"))
+    assert dns.decode(buf).answers[0].ttl == 0
+
+
 def test_data_of_a_type_nobody_knows_is_carried_as_it_is() -> None:
     """RFC 3597 section 3: opaque, and a name in it is not compressed."""
     [record] = dns.decode(with_record(731, b"\xc0\x0c\x00any")).answers

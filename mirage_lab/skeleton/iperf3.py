@@ -221,6 +221,8 @@ async def _control(reader: Reader, test: _Test) -> None:
     if (state := await reader.state()) != TEST_END:
         raise ValueError("the client gave up" if state == CLIENT_TERMINATE else f"state {state} in the midst of a test")
     test.stop()
+    for stream in test.streams:  # now: a client that receives reads to the end of a block, or of the stream
+        await stream.flow.close()
     await flow.write(bytes([EXCHANGE_RESULTS]))
     async with timeout(PATIENCE):
         await reader.json()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from mirage_lab import Lab, devices, ms, seconds
+from mirage_lab import Lab, devices, ms, seconds, unikernel
+from mirage_lab.signatures import Console, StackV4
+from mirage_lab.signatures.network import TcpFlow
 from mirage_lab.skeleton import static_website
 
 BIG = random.Random(1).randbytes(10_000_000)
@@ -68,3 +71,55 @@ def test_a_path_of_html_stays_text(require: Callable[[str], str]) -> None:
         shown = [lab.traces[0]._repr_html_() or "", lab._repr_svg_() or "", lab.vm("static_website")._repr_svg_() or ""]
         assert "onerror" in lab.vm("static_website").console.text
         assert not any("<img" in picture for picture in shown)
+
+
+MIB = 1 << 20
+
+
+def mebibyte(number: int) -> bytes:
+    """Return a MiB that is like no other."""
+    return hashlib.sha256(number.to_bytes(8, "big")).digest() * (MIB // 32)
+
+
+@unikernel
+async def store(console: Console, stack: StackV4) -> None:
+    """Give 100 MiB to who GETs, and tell the hash of what is PUT."""
+
+    async def serve(flow: TcpFlow) -> None:
+        head, _, body = (await flow.read()).partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: *(\d+)", head)
+        if not head.startswith(b"PUT") or length is None:
+            await flow.write(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % (100 * MIB))
+            for number in range(100):
+                await flow.write(mebibyte(number))
+        else:
+            if b"100-continue" in head:
+                await flow.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            whole, left = hashlib.sha256(body), int(length[1]) - len(body)
+            while left > 0 and (data := await flow.read()):
+                whole.update(data)
+                left -= len(data)
+            await flow.write(b"HTTP/1.0 200 OK\r\nContent-Length: 64\r\n\r\n" + whole.hexdigest().encode())
+        await flow.close()
+
+    stack.listen_tcpv4(80, serve)
+    await stack.listen()
+
+
+def test_a_hundred_megabytes_each_way_through_a_forward(require: Callable[[str], str], tmp_path: Path) -> None:
+    program, there = require("curl"), tmp_path / "there.bin"
+    whole = hashlib.sha256()
+    for number in range(100):
+        whole.update(mebibyte(number))
+    with Lab(seed=1, name="curl") as lab:
+        tcpip = devices.direct_stackv4_with_static_ipv4(devices.netif("0"), address="10.0.0.2/24", gateway="10.0.0.1")
+        vm = lab.create(store(devices.default_console, tcpip), vif=[lab.lan("br0")])
+        vm.unpause()
+        lab.run(seconds(1))
+        url = lab.forward(vm, 80).url
+        with lab.playing_meanwhile():
+            subprocess.run([program, "-sS", "--max-time", "60", "-o", there, url], check=True)
+            with there.open("rb") as file:
+                assert hashlib.file_digest(file, "sha256").digest() == whole.digest()
+            told = subprocess.run([program, "-sS", "--max-time", "60", "-T", there, url], check=True, capture_output=True).stdout
+    assert told.decode() == whole.hexdigest()

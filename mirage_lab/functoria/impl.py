@@ -10,6 +10,9 @@ from mirage_lab.signatures.errors import DescriptionError, DeviceTypeError, Mism
 
 __all__ = ["Connect", "Impl", "NotRunning"]
 
+LONGEST = 80
+"""Characters of a key's value in a label; a longer one (a zone file) is left out."""
+
 Connect = Callable[..., Any]
 """`connect(os, keys, *connected)`: the running device, or an awaitable of it."""
 
@@ -71,7 +74,7 @@ class Impl:
     @property
     def label(self) -> str:
         """The name with its keys: `netif('0')`."""
-        told = ", ".join(f"{name}={value!r}" for name, value in self.keys.items() if value is not None and name != "files")
+        told = ", ".join(f"{name}={value!r}" for name, value in self.keys.items() if value is not None and name != "files" and len(repr(value)) <= LONGEST)
         return f"{self.name}({told})" if told else self.name
 
     def __eq__(self, other: object) -> bool:

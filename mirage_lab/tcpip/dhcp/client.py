@@ -158,7 +158,9 @@ class Client:
     # what happens to it ------------------------------------------------------------------------------------------
 
     def start(self, now: Ns) -> list[Effect]:
-        """Begin, or begin again after `release`."""
+        """Begin, or begin again after `release`; a client that has begun goes on as it is."""
+        if Event.START not in TABLE[self.state]:
+            return []
         self._since = now
         self._xid = self._rng.getrandbits(32)
         self._tries = 0

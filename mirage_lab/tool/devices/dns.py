@@ -14,7 +14,7 @@ __all__ = ["dns_resolver", "dns_server"]
 def _resolver(os: Any, keys: Mapping[str, Any], stack: Any) -> Any:
     from mirage_lab.tcpip.dns import DnsResolver
 
-    return DnsResolver(stack, keys["nameservers"] or (), roots=keys["roots"] or ())
+    return DnsResolver(stack, keys["nameserver"] or (), roots=keys["roots"] or ())
 
 
 def dns_resolver(stack: Impl, *, nameserver: str | Sequence[str] | None = None, roots: Sequence[str] | None = None) -> Impl:
@@ -30,7 +30,7 @@ def dns_resolver(stack: Impl, *, nameserver: str | Sequence[str] | None = None, 
         implementation="mirage_lab.tcpip.dns",
         args=(stack,),
         holes=("STACKV4",),
-        keys={"nameservers": servers or None, "roots": tuple(roots) if roots else None},
+        keys={"nameserver": servers or None, "roots": tuple(roots) if roots else None},
         targets=("xen",),
         why="addresses of names",
         fitting=fitting,
@@ -41,7 +41,7 @@ def _server(os: Any, keys: Mapping[str, Any], stack: Any) -> Any:
     from mirage_lab.tcpip.dns import DnsServer
 
     server = DnsServer(stack)
-    for zone in keys["zones"]:
+    for zone in keys["zones"] or ():
         server.load_zone(zone)
     return server
 
@@ -62,7 +62,7 @@ def dns_server(stack: Impl, *, zones: Sequence[str] = ()) -> Impl:
         implementation="mirage_lab.tcpip.dns",
         args=(stack,),
         holes=("STACKV4",),
-        keys={"zones": tuple(zones)},
+        keys={"zones": tuple(zones) or None},
         targets=("xen",),
         why="answers for zones",
         fitting=fitting,

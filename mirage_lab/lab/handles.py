@@ -190,6 +190,12 @@ class Lan:
         """The lab's own address on it."""
         return str(self._lab.machine.subnets[self.name].ip)
 
+    @property
+    def leases(self) -> dict[str, str]:
+        """Addresses the gateway's DHCP server has given, by MAC address; none without one."""
+        dhcp = self._lab.machine.gateways[self.name].dhcp
+        return dhcp.statistics().leases if dhcp is not None else {}
+
     def set(self, **faults: Any) -> Said:
         """Change latency, loss, jitter, reorder, duplicate, rate or queue from now on."""
         return self._lab.set_lan(self.name, **faults)

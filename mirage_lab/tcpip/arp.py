@@ -68,6 +68,8 @@ class Arp:
         self._asking: dict[int, _Asking] = {}
         self._ours: dict[int, None] = {}
         self._probing: dict[int, Answer] = {}
+        self.on_conflict: Callable[[int], None] | None = None
+        """Told when another station says it has an address of ours (RFC 5227 section 2.4)."""
         self._requests = 0
         self._drops = Drops(queue, "arp.drop")
         self._k_query, self._k_update, self._k_timeout = queue.kind("arp.query"), queue.kind("arp.update"), queue.kind("arp.timeout")
@@ -118,6 +120,10 @@ class Arp:
             self._send(BROADCAST_MAC, wire.Arp(wire.REPLY, mac, address, BROADCAST_MAC, 0))
         else:
             self._send(BROADCAST_MAC, wire.Arp(wire.REQUEST, mac, address, bytes(6), address))
+
+    def defend(self, address: int) -> None:
+        """Say to all that we have `address` (RFC 5227 section 2.4 (b))."""
+        self._announce(address)
 
     def get_ips(self) -> list[str]:
         """Return the addresses answered for."""
@@ -209,6 +215,8 @@ class Arp:
                 self._learn(packet.spa, packet.sha)
         elif packet.spa in self._ours and packet.sha != self.ethif.mac_octets:
             self._drops("address conflict", ip=ip_text(packet.spa), mac=mac_text(packet.sha))
+            if self.on_conflict is not None:
+                self.on_conflict(packet.spa)
             return
         if packet.op == wire.REQUEST and packet.tpa in self._ours:
             self._send(packet.sha, wire.Arp(wire.REPLY, self.ethif.mac_octets, packet.tpa, packet.sha, packet.spa))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mirage_lab.runtime import Timer, tasks
-from mirage_lab.signatures.units import Ns
+from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.tcpip.dhcp.client import BROADCAST, Client, Effect, Lease, Moved, Probe, Send, Take, Yield
 from mirage_lab.tcpip.dhcp.frames import frame
 from mirage_lab.tcpip.dhcp.states import State
@@ -22,6 +22,7 @@ __all__ = ["Configured", "DhcpStatistics"]
 
 Log = Callable[[str], None]
 _ANY: Final = 0
+DEFEND: Final = seconds(10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,9 @@ class Configured:
         self._arrived = tasks.Condition()
         self._probing: str | None = None
         self._received = self._sent = 0
+        self._defended: Ns | None = None
         stack.listen_udpv4(wire.CLIENT, self._input)
+        stack.arp.on_conflict = self._claimed
 
     def __repr__(self) -> str:
         return repr(self.client)
@@ -139,6 +142,16 @@ class Configured:
 
     def _conflict(self, mac: bytes | None) -> None:
         self._do(self.client.conflict(self.queue.now))
+
+    def _claimed(self, address: int) -> None:
+        """Defend an address that another station claims; claimed again within 10 s it is given up (RFC 5227 section 2.4 (b))."""
+        if address != self.stack.ipv4.address or self.stack.ipv4.profile == "2014":
+            return
+        if self._defended is None or self.queue.now - self._defended > DEFEND:
+            self._defended = self.queue.now
+            self.stack.arp.defend(address)
+        else:
+            self._do(self.client.conflict(self.queue.now))
 
     def _send(self, message: wire.Message, dst: int) -> None:
         data = wire.encode(message)

@@ -15,7 +15,7 @@ from typing import Final
 
 from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.tcpip.wire import dnsname
-from mirage_lab.tcpip.wire.dnsname import Name
+from mirage_lab.tcpip.wire.dnsname import Known, Name
 from mirage_lab.tcpip.wire.error import WireError
 
 __all__ = ["HEADER", "IN", "PLAIN_LIMIT", "PORT", "Edns", "Message", "Question", "Rcode", "Record", "Type", "checked", "decode", "encode", "query", "type_text"]
@@ -150,9 +150,10 @@ def decode(buf: bytes) -> Message:
     if sum(counts) > RECORDS:
         raise WireError(f"a DNS message that says it has {sum(counts)} questions and records; {RECORDS} are taken")
     at = HEADER
+    known: Known = {}
     questions = []
     for _ in range(counts[0]):
-        name, at = dnsname.decode(buf, at)
+        name, at = dnsname.decode(buf, at, known)
         if at + 4 > len(buf):
             raise WireError("a DNS question is cut off")
         questions.append(Question(name, buf[at] << 8 | buf[at + 1], buf[at + 2] << 8 | buf[at + 3]))
@@ -162,7 +163,7 @@ def decode(buf: bytes) -> Message:
     extended = 0
     for section, count in zip(sections, counts[1:], strict=True):
         for _ in range(count):
-            record, at = _record(buf, at)
+            record, at = _record(buf, at, known)
             if record.type != Type.OPT:
                 section.append(record)
                 continue
@@ -192,8 +193,8 @@ def decode(buf: bytes) -> Message:
     )
 
 
-def _record(buf: bytes, at: int) -> tuple[Record, int]:
-    name, at = dnsname.decode(buf, at)
+def _record(buf: bytes, at: int, known: Known) -> tuple[Record, int]:
+    name, at = dnsname.decode(buf, at, known)
     if at + 10 > len(buf):
         raise WireError("a DNS record is cut off")
     kind, cls, ttl, length = _AFTER_NAME.unpack_from(buf, at)
@@ -204,7 +205,7 @@ def _record(buf: bytes, at: int) -> tuple[Record, int]:
     if kind == Type.OPT:
         return Record(name, kind, ttl, buf[at:end], cls), end
     # A TTL with the highest bit set is 0 (RFC 2181 section 8).
-    return Record(name, kind, ttl if ttl <= LONGEST_TTL else 0, _data(buf, at, end, kind), cls), end
+    return Record(name, kind, ttl if ttl <= LONGEST_TTL else 0, _data(buf, at, end, kind, known), cls), end
 
 
 def _edns_options(data: bytes) -> tuple[tuple[int, bytes], ...]:
@@ -247,7 +248,7 @@ def _parts(shape: str) -> list[str | int]:
 _PARTS: Final = {kind: _parts(shape) for kind, shape in _SHAPES.items()}
 
 
-def _data(buf: bytes, at: int, end: int, kind: int) -> bytes:
+def _data(buf: bytes, at: int, end: int, kind: int, known: Known) -> bytes:
     """Return a record's data with names written out, after looking whether it is what its type says."""
     parts = _PARTS.get(kind)
     if parts is None:
@@ -258,7 +259,7 @@ def _data(buf: bytes, at: int, end: int, kind: int) -> bytes:
             found += buf[at : at + part]
             at += part
         elif part in "nN":
-            name, at = dnsname.decode(buf, at)
+            name, at = dnsname.decode(buf, at, known)
             found += dnsname.encode(name)
         else:
             found += (_strings if part == "t" else _caa)(buf[at:end])
@@ -369,4 +370,4 @@ def _put_names(data: bytes, parts: list[str | int], out: bytearray, places: dict
 
 def checked(kind: int, data: bytes) -> bytes:
     """Return `data`, which is to be the data of a record of this type; raises WireError if it is not."""
-    return _data(data, 0, len(data), kind)
+    return _data(data, 0, len(data), kind, {})

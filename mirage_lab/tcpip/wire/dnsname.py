@@ -11,14 +11,18 @@ from typing import Final
 from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.tcpip.wire.error import WireError
 
-__all__ = ["LABEL", "LONGEST", "Name", "decode", "encode", "fold", "inside", "name", "reverse", "text", "within"]
+__all__ = ["LABEL", "LONGEST", "Known", "Name", "decode", "encode", "fold", "inside", "name", "reverse", "text", "within"]
 
 Name = tuple[bytes, ...]
+
+Known = dict[int, tuple[Name, int]]
+"""Names by the place they begin at, with their length in bytes."""
 
 LABEL: Final = 63
 LONGEST: Final = 255
 JUMPS: Final = 127
 """Pointers followed for one name; each could lead to a label, and a name has no more of them."""
+TOO_LONG: Final = "a domain name of more than 255 bytes"
 _POINTER: Final = 0xC0
 _FARTHEST: Final = 0x4000
 _PLAIN: Final = frozenset(range(0x21, 0x7F)) - frozenset(b'.\\";()@$')
@@ -34,10 +38,14 @@ def within(of: Name, origin: Name) -> bool:
     return not origin or of[-len(origin) :] == origin
 
 
-def decode(buf: bytes, at: int) -> tuple[Name, int]:
-    """Read a name at `at`; return it and where it ends.  Pointers lead back only, so there is no loop.  Raises WireError."""
+def decode(buf: bytes, at: int, known: Known | None = None) -> tuple[Name, int]:
+    """Read a name at `at`; return it and where it ends.  Pointers lead back only, so there is no loop.  Raises WireError.
+
+    `known` remembers what was read at which place of `buf`, so that a thousand pointers to a long name cost little.
+    """
     labels: list[bytes] = []
     size, end, before, jumps = 1, -1, at, 0
+    begun = [(at, 0, 0)]
     while True:
         if at >= len(buf):
             raise WireError("a domain name goes beyond the message")
@@ -52,20 +60,32 @@ def decode(buf: bytes, at: int) -> tuple[Name, int]:
             jumps += 1
             if jumps > JUMPS:
                 raise WireError(f"a domain name of more than {JUMPS} compression pointers")
-            at = before = target
-            continue
+            found = known.get(target) if known is not None else None
+            if found is None:
+                begun.append((target, len(labels), size - 1))
+                at = before = target
+                continue
+            labels += found[0]
+            size += found[1] - 1
+            if size > LONGEST:
+                raise WireError(TOO_LONG)
+            break
         if length > LABEL:
             raise WireError(f"a label of type {length >> 6}: only 0 (a label) and 3 (a pointer) are known")
         at += 1
         if not length:
-            return tuple(labels), at if end < 0 else end
+            break
         size += length + 1
         if size > LONGEST:
-            raise WireError("a domain name of more than 255 bytes")
+            raise WireError(TOO_LONG)
         if at + length > len(buf):
             raise WireError("a label goes beyond the message")
         labels.append(buf[at : at + length])
         at += length
+    if known is not None:
+        for place, before_it, bytes_before in begun:
+            known[place] = (tuple(labels[before_it:]), size - bytes_before)
+    return tuple(labels), at if end < 0 else end
 
 
 def encode(of: Name, into: bytearray | None = None, places: dict[Name, int] | None = None, *, share: bool = True) -> bytes:
@@ -73,19 +93,19 @@ def encode(of: Name, into: bytearray | None = None, places: dict[Name, int] | No
 
     With `share` it is compressed: what `into` has already is pointed to.
     """
+    if places is None:
+        return b"".join(bytes((len(label),)) + label for label in of) + b"\0"
     out = bytearray()
     base = len(into) if into is not None else 0
-    rest = of
-    while rest:
-        key = fold(rest)
-        if places is not None:
-            if share and key in places:
-                return bytes(out) + (_POINTER << 8 | places[key]).to_bytes(2, "big")
-            if base + len(out) < _FARTHEST:
-                places.setdefault(key, base + len(out))
-        out.append(len(rest[0]))
-        out += rest[0]
-        rest = rest[1:]
+    key = fold(of)
+    for at, label in enumerate(of):
+        rest = key[at:]
+        if share and rest in places:
+            return bytes(out) + (_POINTER << 8 | places[rest]).to_bytes(2, "big")
+        if base + len(out) < _FARTHEST:
+            places.setdefault(rest, base + len(out))
+        out.append(len(label))
+        out += label
     return bytes(out) + b"\0"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,6 +119,40 @@ def test_a_long_chain_of_pointers_is_given_up() -> None:
     assert dnsname.decode(buf, 13) == ((), 15)
     with pytest.raises(WireError, match="127 compression pointers"):
         dnsname.decode(buf, 13 + 2 * 199)
+
+
+def test_a_thousand_pointers_to_a_long_name_cost_little() -> None:
+    """An SOA of two pointers costs its sender 36 bytes, and would cost us 381 labels; 37 KB of them took a second."""
+    long = b"\1a" * 127 + b"\0"
+    record = b"\xc0\x0c" + bytes.fromhex("0006 0001 00000001 0018") + b"\xc0\x0c\xc0\x0c" + bytes(20)
+    buf = bytes.fromhex("0001 8000 0001 03ff 0000 0000") + long + bytes.fromhex("0001 0001") + record * 1_023
+    steps = 0
+
+    class Counted(bytes):
+        def __getitem__(self, at: Any) -> Any:
+            nonlocal steps
+            steps += 1
+            return bytes.__getitem__(self, at)
+
+    said = dns.decode(Counted(buf))
+    assert len(said.answers) == 1_023 and said.answers[-1].name == said.questions[0].name and steps < 20_000
+
+
+@given(st.lists(st.binary(min_size=1, max_size=4), min_size=1, max_size=40), st.lists(st.integers(12, 60), max_size=30))
+def test_what_is_remembered_is_what_is_there(labels_: list[bytes], pointers: list[int]) -> None:
+    head = bytes(12) + b"".join(bytes((len(label),)) + label for label in labels_) + b"\0"
+    buf = head + b"".join(b"\1x" + (0xC000 | to).to_bytes(2, "big") for to in pointers)
+    known: dnsname.Known = {}
+    for at in range(12, len(buf)):
+        try:
+            plain: object = dnsname.decode(buf, at)
+        except WireError as error:
+            plain = str(error)
+        try:
+            remembered: object = dnsname.decode(buf, at, known)
+        except WireError as error:
+            remembered = str(error)
+        assert plain == remembered
 
 
 @pytest.mark.parametrize("whole", [QUERY, ANSWER])

@@ -93,6 +93,8 @@ class Stack:
 
     async def disconnect(self) -> None:
         """Close what is open and listen to nothing any more."""
+        if self.dhcp is not None:
+            await self.dhcp.disconnect()
         await self.tcpv4.disconnect()
         await self.udpv4.disconnect()
         await self.ipv4.disconnect()

@@ -37,6 +37,8 @@ LEASE_2014: Final = 300
 DISCOVER_2014: Final = seconds(10)
 WANTED: Final = bytes((Option.MASK, Option.ROUTER, Option.DNS, Option.DOMAIN, Option.MTU, Option.BROADCAST, Option.T1, Option.T2))
 MAX_SIZE: Final = 1_500
+LEAST_MTU: Final = 576
+"""What every host takes (RFC 791 section 3.1); a server that names less would only slow its clients down."""
 _SERVERS: Final = 8
 """Routers and name servers remembered of a lease."""
 
@@ -379,7 +381,7 @@ class Client:
             _addresses(message.option(Option.ROUTER)),
             _addresses(message.option(Option.DNS)),
             _name(message.option(Option.DOMAIN)),
-            mtu if mtu is not None and mtu >= 68 else None,
+            mtu if mtu is not None and mtu >= LEAST_MTU else None,
         )
 
     def _times(self, message: Message, time: int, now: Ns) -> tuple[Ns | None, Ns | None, Ns | None]:

@@ -11,16 +11,19 @@ from typing import Any
 import pytest
 
 from mirage_lab import Lab, devices, ms, seconds
+from mirage_lab.runtime import tasks
 from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.signatures.units import Ns
 from mirage_lab.skeleton import web
-from mirage_lab.tcpip.dhcp import Client, Lease, Pool, Server
+from mirage_lab.tcpip.dhcp import Client, Configured, DhcpServer, Lease, Pool, Server
 from mirage_lab.tcpip.dhcp.client import BROADCAST, Effect, Moved, Probe, Send, Take, Yield
 from mirage_lab.tcpip.dhcp.states import TABLE, Event, State, table_text
+from mirage_lab.tcpip.stack import Stack
 from mirage_lab.tcpip.wire import arp
 from mirage_lab.tcpip.wire import dhcp as wire
 from mirage_lab.tcpip.wire.address import ip_int, ip_text
 from mirage_lab.tcpip.wire.dhcp import Message, Option, Type
+from mirage_lab.testing import Pair
 
 MAC = bytes.fromhex("020000000001")
 OTHER = bytes.fromhex("020000000002")
@@ -569,6 +572,40 @@ def test_an_address_that_is_claimed_once_is_defended_and_claimed_again_given_up(
             assert lab.machine.address("web") == address or wait == 1
         told = [frame.data for frame in list(trace.capture.frames)[before:] if frame.data[12:14] == b"\x08\x06" and frame.data[28:32] == b"\x0a\0\0\x64"]
         assert [frame[6:8] for frame in told] == [b"\2\0", b"\0\x16", b"\2\0", b"\0\x16", b"\2\0"]
+
+
+def test_the_mtu_of_a_lease_is_the_mtu_of_the_stack_and_limits_segments() -> None:
+    """RFC 2132 section 5.1."""
+    with Lab(seed=1, name="dhcp") as lab:
+        trace = lab.capture(lab.lan("br0", latency=ms(1), dhcp={"mtu": 1_400}))
+        booted(lab, "web")
+        lab.run(seconds(2))
+        lab.fetch("http://10.0.0.100/")
+        assert trace.filter("tcp.options.mss_val == 1360 and ip.src == 10.0.0.100").numbers
+        assert trace.filter("tcp.options.mss_val == 1460 and ip.src == 10.0.0.1").numbers
+
+
+def test_an_mtu_too_small_to_be_meant_is_not_used() -> None:
+    assert [lease.mtu for size in (68, 575, 576) if (lease := Cell(mtu=size).bound().client.lease)] == [None, None, 576]
+
+
+def test_a_stack_that_is_disconnected_gives_its_address_back() -> None:
+    pair = Pair()
+    server = DhcpServer(pair.other, Pool("10.0.0.2/24", "10.0.0.100", "10.0.0.110"))
+    stack = Stack(pair.queues[0], pair.nets[0], address="0.0.0.0")  # noqa: S104
+    configured = stack.dhcp = Configured(stack)
+
+    async def boot_and_leave() -> tuple[str, int]:
+        configured.start()
+        lease = await configured.bound()
+        held = len(server.statistics().leases)
+        await stack.disconnect()
+        await tasks.sleep(ms(10))
+        return lease.text, held
+
+    assert pair.run(boot_and_leave()) == ("10.0.0.100/24", 1)
+    assert server.statistics().leases == {} and stack.ipv4.get_ip() == "0.0.0.0"  # noqa: S104
+    assert configured.statistics().state == "RELEASED"
 
 
 def test_a_lease_that_ends_takes_the_address_and_the_connections() -> None:

@@ -25,7 +25,7 @@ from mirage_lab.tcpip.tcp.pcb import Pcb, reset_for
 from mirage_lab.tcpip.tcp.profile import Profile, profile_of
 from mirage_lab.tcpip.tcp.states import State
 from mirage_lab.tcpip.wire.address import ip_int, ip_text
-from mirage_lab.tcpip.wire.checksum import pseudo_v4
+from mirage_lab.tcpip.wire.checksum import folded, pseudo_v4
 from mirage_lab.tcpip.wire.error import WireError
 from mirage_lab.tcpip.wire.seq import MASK, before, within
 from mirage_lab.tcpip.wire.tcp import ACK, CWR, ECE, PROTO, RST, SYN, Options, Segment, decode, encode, parse_options
@@ -114,7 +114,7 @@ class TcpV4:
     def input(self, src: int, dst: int, packet: bytes) -> None:
         """Take a segment from IPv4."""
         size = len(packet)
-        total = int.from_bytes(packet, "big")
+        total = folded(int.from_bytes(packet, "big"), size)
         if size & 1:
             total <<= 8
         if (total + size + pseudo_v4(src, dst, PROTO, 0)) % 0xFFFF:

@@ -2,14 +2,34 @@
 
 The one trap: a sum of 0xffff leaves the remainder 0, but only an all-zero buffer sums to 0.  So a remainder of 0 stands
 for 0xffff unless everything is zero.
+
+Dividing a long integer costs more than shifting it: `folded` adds its upper part to its lower one, at a multiple of 16 bits, a
+few times first.  That keeps the remainder, and a sum that is not zero stays one.
 """
 
-__all__ = ["checksum", "pseudo_v4", "remainder", "valid"]
+from typing import Final
+
+__all__ = ["checksum", "folded", "pseudo_v4", "remainder", "valid"]
+
+_LARGE: Final = tuple((bits, (1 << bits) - 1) for bits in (262_144, 131_072, 65_536, 32_768, 16_384))
+_A, _B, _C = ((1 << bits) - 1 for bits in (5_840, 2_928, 1_472))
+
+
+def folded(total: int, size: int) -> int:
+    """Return a shorter number congruent to `total`, of `size` bytes, modulo 0xffff; 0 only for 0."""
+    if size < 512:
+        return total
+    if size > 2_048:
+        for bits, mask in _LARGE:
+            total = (total & mask) + (total >> bits)
+    total = (total & _A) + (total >> 5_840)
+    total = (total & _B) + (total >> 2_928)
+    return (total & _C) + (total >> 1_472)
 
 
 def remainder(data: bytes | bytearray | memoryview) -> int:
     """Return a number congruent to the one's complement sum of `data` modulo 0xffff (odd lengths padded with zero)."""
-    total = int.from_bytes(data, "big")
+    total = folded(int.from_bytes(data, "big"), len(data))
     return (total << 8) % 0xFFFF if len(data) & 1 else total % 0xFFFF
 
 
@@ -19,7 +39,7 @@ def checksum(data: bytes | bytearray | memoryview, initial: int = 0) -> int:
     >>> hex(checksum(bytes.fromhex("0001f203f4f5f6f7")))
     '0x220d'
     """
-    total = int.from_bytes(data, "big")
+    total = folded(int.from_bytes(data, "big"), len(data))
     if len(data) & 1:
         total <<= 8
     total += initial
@@ -30,7 +50,7 @@ def checksum(data: bytes | bytearray | memoryview, initial: int = 0) -> int:
 
 def valid(data: bytes | bytearray | memoryview, initial: int = 0) -> bool:
     """True if `data`, its checksum field included, sums to 0xffff."""
-    total = int.from_bytes(data, "big")
+    total = folded(int.from_bytes(data, "big"), len(data))
     if len(data) & 1:
         total <<= 8
     total += initial

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import struct
 
+from mirage_lab.tcpip.wire.checksum import folded
 from mirage_lab.tcpip.wire.error import WireError
 
 __all__ = [
@@ -210,7 +211,7 @@ def encode(segment: Segment, pseudo: int) -> bytes:
     )
     blank = head + options + payload if options else head + payload
     size = len(blank)
-    total = int.from_bytes(blank, "big")
+    total = folded(int.from_bytes(blank, "big"), size)
     if size & 1:
         total <<= 8
     check = 0xFFFF - ((total + pseudo + size) % 0xFFFF or 0xFFFF)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Callable
 
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.tcpip.wire import arp, ethernet, icmp, ipv4, tcp, udp
 from mirage_lab.tcpip.wire.address import ip_int, ip_text, mac_bytes, mac_text, network
-from mirage_lab.tcpip.wire.checksum import checksum, pseudo_v4, valid
+from mirage_lab.tcpip.wire.checksum import checksum, folded, pseudo_v4, valid
 from mirage_lab.tcpip.wire.error import WireError
 from mirage_lab.tcpip.wire.seq import MASK, Seq, before, distance, within
+
+LENGTHS = (1, 20, 511, 512, 729, 730, 731, 1_459, 1_460, 2_048, 2_049, 8_192, 9_000, 65_495, 65_534, 65_535)
 
 U16 = st.integers(0, 0xFFFF)
 U32 = st.integers(0, MASK)
@@ -83,6 +86,16 @@ def test_icmp_round_trip(kind: int, code: int, rest: int, data: bytes) -> None:
     message = icmp.Icmp(kind, code, rest, data)
     if any((kind, code, rest)) or any(data):
         assert icmp.decode(icmp.encode(message)) == message
+
+
+@pytest.mark.parametrize("size", LENGTHS)
+def test_long_data_is_folded_without_a_change_of_its_sum(size: int) -> None:
+    for data in (random.Random(size).randbytes(size), b"\xff" * size, b"\0" * (size - 1) + b"\1", b"\1" + b"\0" * (size - 1)):
+        total = int.from_bytes(data, "big")
+        short = folded(total, size)
+        assert short % 0xFFFF == total % 0xFFFF and short > 0 and checksum(data) == naive(data)
+        assert size < 512 or short.bit_length() <= 6_200
+    assert folded(0, size) == 0
 
 
 @given(U16, U16, U32, U32, st.integers(0, 255), U16, st.sampled_from([b"", tcp.Options(1_460, 3, True).encode()]), st.binary(max_size=90))

@@ -7,11 +7,11 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import boot, displayfilter, domains, imports, irmin, plots, scheduler, tcp, widgets
+from bench import boot, displayfilter, domains, imports, irmin, plots, scheduler, tap, tcp, widgets
 from bench.row import Row
 
 MODULES = {
-    "tcp": tcp, "boot": boot, "domains": domains, "scheduler": scheduler, "imports": imports, "widgets": widgets, "displayfilter": displayfilter,
+    "tcp": tcp, "tap": tap, "boot": boot, "domains": domains, "scheduler": scheduler, "imports": imports, "widgets": widgets, "displayfilter": displayfilter,
     "plots": plots, "irmin": irmin,
 }
 HEAD = """# What it costs

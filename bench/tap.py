@@ -91,7 +91,7 @@ def ceiling() -> float:
     """Return the speed of the kernel's own TCP in the same namespace, between the same two kinds of process."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        text = f"import socket; s = socket.create_connection(('127.0.0.1', {port})); b = bytes({len(BLOCK)}); [s.sendall(b) for _ in range({SIZE // len(BLOCK)})]"
+        text = f"import socket; s = socket.create_connection(('127.0.0.1', {port}))\nfor _ in range({SIZE // len(BLOCK)}): s.sendall(bytes({len(BLOCK)}))"
         with subprocess.Popen([sys.executable, "-c", text]):
             connection, _ = server.accept()
             began = perf_counter()

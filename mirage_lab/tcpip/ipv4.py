@@ -17,6 +17,7 @@ from mirage_lab.tcpip.drops import Drops
 from mirage_lab.tcpip.ethif import Ethif
 from mirage_lab.tcpip.wire import ipv4 as wire
 from mirage_lab.tcpip.wire.address import BROADCAST_MAC, ip_int, ip_text, network
+from mirage_lab.tcpip.wire.checksum import pseudo_v4
 from mirage_lab.tcpip.wire.ethernet import HEADER as ETHERNET
 from mirage_lab.tcpip.wire.ethernet import IPV4
 
@@ -46,6 +47,11 @@ class Ipv4:
     """One address on one interface."""
 
     module_type: ClassVar[str] = "IPV4"
+    header: ClassVar[int] = wire.HEADER
+    octets: ClassVar[int] = 4
+    text = staticmethod(ip_text)
+    parse = staticmethod(ip_int)
+    pseudo = staticmethod(pseudo_v4)
 
     def __init__(self, queue: RunQueue, ethif: Ethif, arp: Arp, *, address: str = "10.0.0.2/24", gateway: str | None = None, profile: str = "today") -> None:
         self.queue = queue
@@ -102,6 +108,18 @@ class Ipv4:
             self.arp.remove_ip(ip_text(before))
         if self.address:
             self.arp.add_ip(ip_text(self.address))
+
+    def source(self, dst: int) -> int:
+        """Return the address that packets to `dst` come from: there is one."""
+        return self.address
+
+    def ours(self, address: int) -> bool:
+        """True for our address, not for a broadcast."""
+        return address == self.address
+
+    def path_mtu(self, dst: int) -> int:
+        """Return the largest packet that gets to `dst`, as far as it is known here."""
+        return self.mtu
 
     def register(self, proto: int, receive: Receive) -> None:
         """Call `receive(src, dst, payload)` for packets of this protocol; again replaces."""

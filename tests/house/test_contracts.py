@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "mirage_lab"
 CONTRACTS: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 ROOMS = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-OUTSIDE_ENGINES = {"__init__", "flow", "tcpv4"}
+OUTSIDE_ENGINES = {"__init__", "flow", "tcpv4", "tcpv6"}
 """The modules of tcpip.tcp that are skin: they have tasks and timers."""
 
 READS_THE_CLOCK = {"runtime/host.py"}

@@ -14,7 +14,6 @@ from mirage_lab.tcpip.dhcp.states import State
 from mirage_lab.tcpip.drops import Drops
 from mirage_lab.tcpip.ipv4 import NO_ADDRESS, TTL, TTL_2014
 from mirage_lab.tcpip.stack import Stack
-from mirage_lab.tcpip.tcp.tcpv4 import HEADERS
 from mirage_lab.tcpip.wire import dhcp as wire
 from mirage_lab.tcpip.wire.address import BROADCAST_MAC, ip_text
 from mirage_lab.tcpip.wire.error import WireError
@@ -173,7 +172,6 @@ class Configured:
         if new:
             ipv4.set_ip(lease.text, lease.gateway)
         ipv4.mtu = min(self.mtu, lease.mtu or self.mtu)
-        self.stack.tcpv4.mss = ipv4.mtu - HEADERS
         if new:
             self._log("DHCP offer received and bound")
         self._arrived.notify_all()

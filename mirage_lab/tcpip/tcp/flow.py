@@ -11,12 +11,11 @@ from mirage_lab.signatures.errors import ConnectionRefused, ConnectionReset, Con
 from mirage_lab.signatures.units import Ns
 from mirage_lab.tcpip.tcp.pcb import CLOSED, ESTABLISHED, READABLE, WRITABLE, Pcb
 from mirage_lab.tcpip.tcp.states import State
-from mirage_lab.tcpip.wire.address import ip_text
-from mirage_lab.tcpip.wire.checksum import pseudo_v4
+from mirage_lab.tcpip.wire.address import end_text
 from mirage_lab.tcpip.wire.tcp import Segment, encode
 
 if TYPE_CHECKING:
-    from mirage_lab.tcpip.tcp.tcpv4 import TcpV4
+    from mirage_lab.tcpip.tcp.tcpv4 import Tcp
 
 __all__ = ["TcpFlow"]
 
@@ -26,16 +25,17 @@ class TcpFlow:
 
     module_type: ClassVar[str] = "FLOW"
 
-    __slots__ = ("_address", "_held", "_pseudo", "_readable", "_tcp", "_timer", "_writable", "established", "key", "pcb", "retransmitted")
+    __slots__ = ("_address", "_held", "_pseudo", "_readable", "_tcp", "_timer", "_writable", "established", "key", "local", "pcb", "retransmitted")
 
-    def __init__(self, tcp: TcpV4, address: int, key: int, pcb: Pcb) -> None:
+    def __init__(self, tcp: Tcp, address: int, local: int, key: int, pcb: Pcb) -> None:
         self.pcb = pcb
         self.key = key
+        self.local = local
         self.retransmitted = 0
         self.established = tasks.Condition()
         self._tcp = tcp
         self._address = address
-        self._pseudo = pseudo_v4(tcp.ipv4.address, address, 6, 0)
+        self._pseudo = tcp.ip.pseudo(local, address, 6, 0)
         self._readable = tasks.Condition()
         self._writable = tasks.Condition()
         self._timer: Timer | None = None
@@ -44,12 +44,12 @@ class TcpFlow:
     @property
     def dst(self) -> tuple[str, int]:
         """The peer's address and port."""
-        return ip_text(self._address), self.pcb.dst_port
+        return self._tcp.ip.text(self._address), self.pcb.dst_port
 
     @property
     def src(self) -> tuple[str, int]:
         """Our address and port."""
-        return self._tcp.ipv4.get_ip(), self.pcb.src_port
+        return self._tcp.ip.text(self.local), self.pcb.src_port
 
     @property
     def state(self) -> State:
@@ -57,8 +57,7 @@ class TcpFlow:
         return self.pcb.state
 
     def __repr__(self) -> str:
-        (ours, port), (theirs, their_port) = self.src, self.dst
-        return f"<Tcp {ours}:{port} <- {theirs}:{their_port} {self.pcb!r}>"
+        return f"<Tcp {end_text(self.src)} <- {end_text(self.dst)} {self.pcb!r}>"
 
     # what the connection is told ---------------------------------------------------------------------------------
 
@@ -76,7 +75,7 @@ class TcpFlow:
         if pcb.remarks:
             tcp.remark(self)
         for segment in pcb.transmit(now):
-            tcp.output(self._address, encode(segment, self._pseudo), segment.ecn)
+            tcp.output(self._address, encode(segment, self._pseudo), segment.ecn, self.local)
         if pcb.remarks:
             tcp.remark(self)
         held = pcb.held
@@ -127,7 +126,7 @@ class TcpFlow:
 
     def failure(self, doing: str) -> MirageError | None:
         """Return the error that ended the connection, if one did."""
-        where = "{}:{}".format(*self.dst)
+        where = end_text(self.dst)
         match self.pcb.error:
             case None:
                 return None
@@ -167,7 +166,7 @@ class TcpFlow:
             if pcb.error is not None:
                 raise self.failure("writing") or ConnectionReset("writing")
             if pcb.closing or pcb.state is State.CLOSED:
-                raise Disconnected("{}:{}: the flow was closed here; nothing can be written after flow.close()".format(*self.dst))
+                raise Disconnected(f"{end_text(self.dst)}: the flow was closed here; nothing can be written after flow.close()")
             pcb.pressed = self._tcp.held > self._tcp.memory
             taken = pcb.write(rest)
             self.after(0)

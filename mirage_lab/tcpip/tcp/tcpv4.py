@@ -1,4 +1,4 @@
-"""TcpV4: TCPV4, all connections of one address: who gets which segment, listeners, ports, limits.
+"""Tcp: all connections over one IP: who gets which segment, listeners, ports, limits.  TcpV4 is TCPV4; `tcpv6` has the other.
 
 A connection is known by both addresses and both ports, so a port serves as many connections as there are peers' ports.
 Everything is bounded: connections in all (the oldest in TIME_WAIT makes room for a new one), connections that have not
@@ -17,6 +17,7 @@ from mirage_lab.signatures.errors import ConnectionRefused, ConnectionReset, Con
 from mirage_lab.signatures.network import Serve
 from mirage_lab.tcpip.drops import Drops
 from mirage_lab.tcpip.ipv4 import Ipv4
+from mirage_lab.tcpip.protocol import Ip
 from mirage_lab.tcpip.tcp.congestion import check
 from mirage_lab.tcpip.tcp.cookies import LIFE, Cookies
 from mirage_lab.tcpip.tcp.flow import TcpFlow
@@ -24,17 +25,17 @@ from mirage_lab.tcpip.tcp.numbers import Numbers
 from mirage_lab.tcpip.tcp.pcb import Pcb, reset_for
 from mirage_lab.tcpip.tcp.profile import Profile, profile_of
 from mirage_lab.tcpip.tcp.states import State
-from mirage_lab.tcpip.wire.address import ip_int, ip_text
-from mirage_lab.tcpip.wire.checksum import folded, pseudo_v4
+from mirage_lab.tcpip.wire.address import end_text
+from mirage_lab.tcpip.wire.checksum import folded
 from mirage_lab.tcpip.wire.error import WireError
 from mirage_lab.tcpip.wire.seq import MASK, before, within
 from mirage_lab.tcpip.wire.tcp import ACK, CWR, ECE, PROTO, RST, SYN, Options, Segment, decode, encode, parse_options
 
-__all__ = ["TcpStatistics", "TcpV4"]
+__all__ = ["Tcp", "TcpStatistics", "TcpV4"]
 
 CONNECTIONS: Final = 16_384
 BACKLOG: Final = 256
-HEADERS: Final = 40
+HEADER: Final = 20
 MEMORY: Final = 64 << 20
 """Bytes of data that all connections together may hold before they are kept short."""
 REUSE: Final = 1_000_000_000
@@ -58,24 +59,26 @@ class TcpStatistics:
     dropped: dict[str, int]
 
 
-class TcpV4:
-    """TCP for one Ipv4."""
+class Tcp:
+    """TCP over one IP, of either family; a connection is known by the numbers of its ends, however long they are."""
 
-    module_type: ClassVar[str] = "TCPV4"
+    module_type: ClassVar[str] = "TCP"
+    chance: ClassVar[str] = "tcp"
+    """Its streams of chance begin with this name."""
 
-    def __init__(self, queue: RunQueue, ipv4: Ipv4, *, profile: str = "today", congestion: str | None = None, ecn: bool | None = None) -> None:
+    def __init__(self, queue: RunQueue, ip: Ip, *, profile: str = "today", congestion: str | None = None, ecn: bool | None = None) -> None:
         """`congestion`: newreno, cubic or bbr; `ecn`: True to ask for it, False to refuse it; None: as in the profile."""
         self.queue = queue
-        self.ipv4 = ipv4
+        self.ip = ip
         self.profile = _chosen(profile_of(profile), congestion, ecn)
         self.memory = MEMORY
         self.held = 0
-        self.mss = ipv4.mtu - HEADERS
+        self._pseudo = ip.pseudo
         self._connections: dict[int, TcpFlow] = {}
         self._embryonic: dict[int, TcpFlow] = {}
         self._listeners: dict[int, Serve] = {}
         self._drops = Drops(queue, "tcp.drop")
-        chance = queue.rng("tcp.isn")
+        chance = queue.rng(f"{self.chance}.isn")
         secret = chance.randbytes(16)
         self._numbers = Numbers(secret, self.profile.isn, chance.randrange)
         self._cookies = Cookies(secret)
@@ -83,21 +86,26 @@ class TcpV4:
         self._time_wait: dict[int, TcpFlow] = {}
         first, self._last_port = self.profile.ports
         self._first_port = first
-        self._port = first + queue.rng("tcp.port").randrange(self.profile.first_ports)
+        self._port = first + queue.rng(f"{self.chance}.port").randrange(self.profile.first_ports)
         self._received = self._sent = self._retransmitted = self._opened = self._refused = self._cookies_sent = 0
         self._kinds = {name: queue.kind(name) for name in ("tcp.state", "tcp.retransmit", "tcp.rto", "tcp.undo", "tcp.cwnd")}
         self._k_established = queue.kind("tcp.established")
         self._k_listen = queue.kind("tcp.listen")
         self.k_buffers = queue.kind("tcp.buffers")
-        ipv4.register(PROTO, self.input)
+        ip.register(PROTO, self.input)
 
     @property
     def id(self) -> str:
         """The interface's name."""
-        return self.ipv4.id
+        return self.ip.id
+
+    @property
+    def mss(self) -> int:
+        """Data of the largest segment that fits the link."""
+        return self.ip.mtu - self.ip.header - HEADER
 
     def __repr__(self) -> str:
-        return f"<TcpV4 {self.ipv4.get_ip()} listening on {sorted(self._listeners) or 'nothing'}, {len(self._connections)} connections>"
+        return f"<{type(self).__name__} {self.ip.get_ip()} listening on {sorted(self._listeners) or 'nothing'}, {len(self._connections)} connections>"
 
     @property
     def connections(self) -> list[TcpFlow]:
@@ -112,12 +120,12 @@ class TcpV4:
     # input and output --------------------------------------------------------------------------------------------
 
     def input(self, src: int, dst: int, packet: bytes) -> None:
-        """Take a segment from IPv4."""
+        """Take a segment from IP."""
         size = len(packet)
         total = folded(int.from_bytes(packet, "big"), size)
         if size & 1:
             total <<= 8
-        if (total + size + pseudo_v4(src, dst, PROTO, 0)) % 0xFFFF:
+        if (total + size + self._pseudo(src, dst, PROTO, 0)) % 0xFFFF:
             self._drops("checksum")
             return
         try:
@@ -126,10 +134,13 @@ class TcpV4:
             self._drops("malformed", text=str(error))
             return
         self._received += 1
-        segment.ecn = self.ipv4.ecn
+        segment.ecn = self.ip.ecn
         flow = self._connections.get(src << 32 | segment.src_port << 16 | segment.dst_port)
         if flow is not None and not (flow.pcb.state is State.TIME_WAIT and self._renews(flow.pcb, segment)):
-            flow.input(segment)
+            if flow.local == dst:
+                flow.input(segment)
+            else:
+                self._drops("no connection", port=segment.dst_port)
         else:
             self._unknown(src, dst, segment)
 
@@ -145,32 +156,32 @@ class TcpV4:
     def _unknown(self, src: int, dst: int, segment: Segment) -> None:
         """A segment of no connection: a SYN to a listener, the answer to a cookie, or nothing we know."""
         serve = self._listeners.get(segment.dst_port)
-        if serve is not None and dst == self.ipv4.address:
+        if serve is not None and self.ip.ours(dst):
             if segment.flags & 0x17 == SYN:
-                self._accept(src, segment)
+                self._accept(src, dst, segment)
                 return
-            if segment.flags & (SYN | ACK | RST) == ACK and self._resume(src, segment):
+            if segment.flags & (SYN | ACK | RST) == ACK and self._resume(src, dst, segment):
                 return
         if serve is None:
             self._drops("no listener", port=segment.dst_port)
         else:
             self._drops("no connection", port=segment.dst_port)
         reset = reset_for(segment)
-        if reset is not None and dst == self.ipv4.address:
+        if reset is not None and self.ip.ours(dst):
             self._refused += 1
-            self.output(src, encode(reset, pseudo_v4(dst, src, PROTO, 0)))
+            self.output(src, encode(reset, self._pseudo(dst, src, PROTO, 0)), local=dst)
 
-    def _accept(self, src: int, syn: Segment) -> None:
+    def _accept(self, src: int, local: int, syn: Segment) -> None:
         if len(self._embryonic) >= BACKLOG:
             if self.profile.cookies:
-                self._answer_with_cookie(src, syn)
+                self._answer_with_cookie(src, local, syn)
             else:
                 self._drops("backlog full", port=syn.dst_port)
             return
         if not self._room():
             self._drops("too many connections", port=syn.dst_port)
             return
-        flow = self._flow(src, syn.dst_port, syn.src_port, self.profile, passive=True)
+        flow = self._flow(src, local, syn.dst_port, syn.src_port, self.profile, passive=True)
         flow.pcb.accept(syn)
         self._embryonic[flow.key] = flow
         flow.after(0)
@@ -184,13 +195,13 @@ class TcpV4:
             return True
         return False
 
-    def _answer_with_cookie(self, src: int, syn: Segment) -> None:
+    def _answer_with_cookie(self, src: int, local: int, syn: Segment) -> None:
         now, profile, offered = self.queue.now, self.profile, parse_options(syn.options)
-        ends = self._ends(src, syn.dst_port, syn.src_port)
+        ends = self._ends(src, local, syn.dst_port, syn.src_port)
         ecn = profile.ecn != "off" and syn.flags & (ECE | CWR) == ECE | CWR
         options = Options(mss=self.mss)
         if profile.timestamps and offered.stamps is not None:
-            clock = (now // 1_000_000 + self._numbers.stamp_offset(ends[:8])) & MASK
+            clock = (now // 1_000_000 + self._numbers.stamp_offset(ends[:-4])) & MASK
             options.stamps = (self._cookies.stamp(clock, offered, ecn), offered.stamps[0])
             options.wscale = profile.wscale if offered.wscale is not None else None
             options.sack_ok = profile.sack and offered.sack_ok
@@ -200,14 +211,14 @@ class TcpV4:
         answer = Segment(syn.dst_port, syn.src_port, seq, (syn.seq + 1) & MASK, flags, window, options.encode())
         self._cookie_at = now
         self._cookies_sent += 1
-        self.output(src, encode(answer, pseudo_v4(self.ipv4.address, src, PROTO, 0)))
+        self.output(src, encode(answer, self._pseudo(local, src, PROTO, 0)), local=local)
 
-    def _resume(self, src: int, segment: Segment) -> bool:
+    def _resume(self, src: int, local: int, segment: Segment) -> bool:
         """Make a connection of the answer to a cookie; False if it is none."""
         now = self.queue.now
         if now - self._cookie_at >= LIFE:
             return False
-        ends = self._ends(src, segment.dst_port, segment.src_port)
+        ends = self._ends(src, local, segment.dst_port, segment.src_port)
         stamps = parse_options(segment.options).stamps
         echo = None if stamps is None else stamps[1]
         found = self._cookies.check(ends, (segment.seq - 1) & MASK, (segment.ack - 1) & MASK, echo, now)
@@ -215,33 +226,36 @@ class TcpV4:
             return False
         offered, ecn = found
         offered.stamps = stamps
-        flow = self._flow(src, segment.dst_port, segment.src_port, self.profile, passive=True, isn=(segment.ack - 1) & MASK)
+        flow = self._flow(src, local, segment.dst_port, segment.src_port, self.profile, passive=True, isn=(segment.ack - 1) & MASK)
         flow.pcb.resume(segment, offered, ecn, now)
         self._embryonic[flow.key] = flow
         flow.input(segment)
         return True
 
-    def _ends(self, address: int, src_port: int, dst_port: int) -> bytes:
-        return self.ipv4.address.to_bytes(4, "big") + address.to_bytes(4, "big") + src_port.to_bytes(2, "big") + dst_port.to_bytes(2, "big")
+    def _ends(self, address: int, local: int, src_port: int, dst_port: int) -> bytes:
+        size = self.ip.octets
+        return local.to_bytes(size, "big") + address.to_bytes(size, "big") + src_port.to_bytes(2, "big") + dst_port.to_bytes(2, "big")
 
-    def _flow(self, address: int, src_port: int, dst_port: int, profile: Profile, *, passive: bool = False, isn: int | None = None) -> TcpFlow:
+    def _flow(
+        self, address: int, local: int, src_port: int, dst_port: int, profile: Profile, *, passive: bool = False, isn: int | None = None
+    ) -> TcpFlow:
         key = address << 32 | dst_port << 16 | src_port
         old = self._connections.get(key)
-        ends = self._ends(address, src_port, dst_port)
+        ends = self._ends(address, local, src_port, dst_port)
         if isn is None:
             isn = self._numbers.isn(ends, passive, self.queue.now, old.pcb.snd_nxt if old is not None else None)
         if old is not None:
             old.expire() if old.pcb.state is State.TIME_WAIT else self.forget(old)
-        pcb = Pcb(src_port, dst_port, isn, profile, self.mss, stamp_offset=self._numbers.stamp_offset(ends[:8]))
-        flow = TcpFlow(self, address, key, pcb)
+        pcb = Pcb(src_port, dst_port, isn, profile, self.mss, stamp_offset=self._numbers.stamp_offset(ends[:-4]))
+        flow = TcpFlow(self, address, local, key, pcb)
         flow.pcb.watch_cwnd = self._kinds["tcp.cwnd"].on
         self._connections[key] = flow
         return flow
 
-    def output(self, dst: int, packet: bytes, ecn: int = 0) -> None:
-        """Send an encoded segment; `ecn`: the two bits of IP."""
+    def output(self, dst: int, packet: bytes, ecn: int = 0, local: int | None = None) -> None:
+        """Send an encoded segment, from our address `local`; `ecn`: the two bits of IP."""
         self._sent += 1
-        self.ipv4.output(dst, PROTO, packet, ecn=ecn)
+        self.ip.output(dst, PROTO, packet, local, ecn)
 
     # what flows tell ---------------------------------------------------------------------------------------------
 
@@ -251,34 +265,37 @@ class TcpV4:
         world = self.queue.world
         for name, fields in pcb.remarks:
             if name == "tcp.drop":
-                self._drops(fields["reason"], local="{}:{}".format(*flow.src), remote="{}:{}".format(*flow.dst))
+                self._drops(fields["reason"], local=end_text(flow.src), remote=end_text(flow.dst))
                 continue
             if name == "tcp.retransmit":
                 self._retransmitted += 1
                 flow.retransmitted += 1
             elif name == "tcp.rto" and fields["tries"] >= DOUBT:
-                self.ipv4.doubt(flow.key >> 32)
+                self.ip.doubt(flow.key >> 32)
             elif name == "tcp.state" and fields["new"] == "TIME_WAIT":
                 self._time_wait[flow.key] = flow
             kind = self._kinds[name]
             if kind.on:
-                kind.emit(world.now, self.queue.name, world.cause, {"local": "{}:{}".format(*flow.src), "remote": "{}:{}".format(*flow.dst), **fields})
+                kind.emit(world.now, self.queue.name, world.cause, {"local": end_text(flow.src), "remote": end_text(flow.dst), **fields})
         pcb.remarks.clear()
 
     def say_buffers(self, flow: TcpFlow) -> None:
         """Tell how much a connection holds; called only while somebody records it."""
         unread, early, queued = flow.pcb.buffered
         world = self.queue.world
-        ends = {"local": "{}:{}".format(*flow.src), "remote": "{}:{}".format(*flow.dst)}
+        ends = {"local": end_text(flow.src), "remote": end_text(flow.dst)}
         held = {"queued": queued, "unread": unread, "early": early, "limit": flow.pcb.profile.buffer}
         self.k_buffers.emit(world.now, self.queue.name, world.cause, {**ends, **held})
 
     def opened(self, flow: TcpFlow) -> None:
         """A connection is established; a passive one gets its service."""
         self._opened += 1
+        path = self.ip.path_mtu(flow.key >> 32)
+        if path < self.ip.mtu:
+            flow.pcb.path_mss(path - self.ip.header - HEADER, self.queue.now)
         if self._k_established.on:
             world = self.queue.world
-            fields = {"local": "{}:{}".format(*flow.src), "remote": "{}:{}".format(*flow.dst)}
+            fields = {"local": end_text(flow.src), "remote": end_text(flow.dst)}
             self._k_established.emit(world.now, self.queue.name, world.cause, fields)
         if self._embryonic.pop(flow.key, None) is None:
             return
@@ -316,13 +333,15 @@ class TcpV4:
         if flow is not None:
             flow.after(flow.pcb.unreachable())
 
-    def too_big(self, mtu: int, dst: int, quoted: bytes) -> None:
-        """ICMP says that a router takes only `mtu` bytes (RFC 1191); believed if it quotes what is under way (RFC 5927 section 7)."""
+    def too_big(self, mtu: int, dst: int, quoted: bytes) -> bool:
+        """ICMP says that a router takes only `mtu` bytes (RFC 1191, RFC 8201); believed if it quotes what is under way (RFC 5927 section 7)."""
         src_port, dst_port, seq = quoted[0] << 8 | quoted[1], quoted[2] << 8 | quoted[3], int.from_bytes(quoted[4:8], "big")
         flow = self._connections.get(dst << 32 | dst_port << 16 | src_port)
         if flow is not None and within(seq, flow.pcb.snd_una, flow.pcb.flight):
-            flow.pcb.path_mss(mtu - HEADERS, self.queue.now)
+            flow.pcb.path_mss(mtu - self.ip.header - HEADER, self.queue.now)
             flow.after(0)
+            return True
+        return False
 
     # TCPV4 -------------------------------------------------------------------------------------------------------
 
@@ -338,13 +357,13 @@ class TcpV4:
 
     async def create_connection(self, address: tuple[str, int], *, congestion: str | None = None, ecn: bool | None = None) -> TcpFlow:
         """Connect; raises ConnectionRefused or ConnectionTimedOut.  `congestion`, `ecn`: for this connection, as for the stack."""
-        to, port = ip_int(address[0]), address[1]
+        to, port = self.ip.parse(address[0]), address[1]
         if not 0 < port < 65_536:
             raise LocalProtocolError(f"port {port}: ports are 1 to 65535")
         profile = _chosen(self.profile, congestion, ecn)
         if not self._room():
-            raise ConnectionRefused(f"{self.ipv4.get_ip()} has {CONNECTIONS} connections already: close some")
-        flow = self._flow(to, self._free_port(to, port), port, profile)
+            raise ConnectionRefused(f"{self.ip.get_ip()} has {CONNECTIONS} connections already: close some")
+        flow = self._flow(to, self.ip.source(to), self._free_port(to, port), port, profile)
         flow.pcb.connect()
         flow.after(0)
         try:
@@ -369,7 +388,7 @@ class TcpV4:
             if aged is None and flow.pcb.state is State.TIME_WAIT and flow.pcb.stamping and self.queue.now - flow.pcb.ts_recent_at >= REUSE:
                 aged = self._port
         if aged is None:
-            raise ConnectionRefused(f"no port is free for another connection to {ip_text(address)}:{port}")
+            raise ConnectionRefused(f"no port is free for another connection to {end_text((self.ip.text(address), port))}")
         return aged
 
     async def disconnect(self) -> None:
@@ -392,6 +411,17 @@ class TcpV4:
             self.held,
             drops,
         )
+
+
+class TcpV4(Tcp):
+    """TCPV4: TCP for one Ipv4."""
+
+    module_type: ClassVar[str] = "TCPV4"
+
+    def __init__(self, queue: RunQueue, ipv4: Ipv4, *, profile: str = "today", congestion: str | None = None, ecn: bool | None = None) -> None:
+        """`congestion`: newreno, cubic or bbr; `ecn`: True to ask for it, False to refuse it; None: as in the profile."""
+        super().__init__(queue, ipv4, profile=profile, congestion=congestion, ecn=ecn)
+        self.ipv4 = ipv4
 
 
 def _chosen(profile: Profile, congestion: str | None, ecn: bool | None) -> Profile:

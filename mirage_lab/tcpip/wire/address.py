@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mirage_lab.signatures.errors import LocalProtocolError
 
-__all__ = ["BROADCAST_MAC", "ip_int", "ip_text", "mac_bytes", "mac_text", "network"]
+__all__ = ["BROADCAST_MAC", "end_text", "ip_int", "ip_text", "mac_bytes", "mac_text", "network"]
 
 BROADCAST_MAC = b"\xff" * 6
 
@@ -28,6 +28,12 @@ def network(text: str) -> tuple[int, int]:
     if prefix and not (prefix.isascii() and prefix.isdigit() and int(prefix) <= 32):
         raise LocalProtocolError(f"{text!r}: the prefix length is 0 to 32, as in 10.0.0.2/24")
     return ip_int(address), int(prefix or 24)
+
+
+def end_text(end: tuple[str, int]) -> str:
+    """Return an address and a port as `10.0.0.2:80` or, as in RFC 5952 section 6, `[2001:db8::2]:80`."""
+    address, port = end
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def mac_text(mac: bytes) -> str:

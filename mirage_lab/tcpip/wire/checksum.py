@@ -9,7 +9,7 @@ few times first.  That keeps the remainder, and a sum that is not zero stays one
 
 from typing import Final
 
-__all__ = ["checksum", "folded", "pseudo_v4", "remainder", "valid"]
+__all__ = ["checksum", "folded", "pseudo_v4", "pseudo_v6", "remainder", "valid"]
 
 _LARGE: Final = tuple((bits, (1 << bits) - 1) for bits in (262_144, 131_072, 65_536, 32_768, 16_384))
 _A, _B, _C = ((1 << bits) - 1 for bits in (5_840, 2_928, 1_472))
@@ -60,3 +60,8 @@ def valid(data: bytes | bytearray | memoryview, initial: int = 0) -> bool:
 def pseudo_v4(src: int, dst: int, proto: int, length: int) -> int:
     """Return the sum of the TCP and UDP pseudo header (RFC 9293 section 3.1)."""
     return (src >> 16) + (src & 0xFFFF) + (dst >> 16) + (dst & 0xFFFF) + proto + length
+
+
+def pseudo_v6(src: int, dst: int, proto: int, length: int) -> int:
+    """Return a number congruent to the sum of the pseudo header of IPv6 (RFC 8200 section 8.1)."""
+    return src % 0xFFFF + dst % 0xFFFF + proto + length

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from mirage_lab.tcpip.wire.error import WireError
 
-__all__ = ["ARP", "HEADER", "IPV4", "Frame", "decode", "encode"]
+__all__ = ["ARP", "HEADER", "IPV4", "IPV6", "Frame", "decode", "encode"]
 
 HEADER = 14
 IPV4 = 0x0800
 ARP = 0x0806
+IPV6 = 0x86DD
 
 
 @dataclass(frozen=True, slots=True)

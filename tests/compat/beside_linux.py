@@ -17,6 +17,7 @@ from typing import Any
 
 from mirage_lab import Lab, devices, ms, seconds, unikernel
 from mirage_lab.lab.handles import Lan, Vm
+from mirage_lab.lab.machine import Machine
 from mirage_lab.lab.trace import Trace
 from mirage_lab.signatures import Console, StackV4
 from mirage_lab.signatures.network import TcpFlow
@@ -65,6 +66,14 @@ class Beside:
         vm.unpause()
         self.lab.run(ms(50))
         return vm
+
+    def replays(self) -> bool:
+        """True if seed and journal, without Linux, make the same packets again."""
+        self.lab.pause()
+        again = Machine.replayed(self.lab.seed, self.lab.journal, self.lab.places)
+        before, after = (machine.captures["br0"].since(1, 1 << 20) for machine in (self.lab.machine, again))
+        again.close()
+        return [(frame.t, frame.data) for frame in before[: len(after)]] == [(frame.t, frame.data) for frame in after] and len(after) > len(before) // 2
 
     def __enter__(self) -> Beside:
         return self
@@ -164,6 +173,7 @@ def exchanged(directory: Path, role: str, congestion: str, mib: str) -> Seen:
         return {
             "linux got": theirs.split(), "we got": vm.console.text.split(), "linux sent": [str(int(mib) << 20), digest_of(int(mib), 0)],
             "we sent": [str(int(mib) << 20), digest_of(int(mib), 1_000)], "retransmits": len(flows), "tap": beside.tap.statistics().lost,
+            "replays": int(mib) > 4 or beside.replays(),
         }  # fmt: skip
 
 

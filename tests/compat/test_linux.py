@@ -87,6 +87,7 @@ def test_each_congestion_control_of_linux_as_client_and_as_server(beside: Scenar
         pytest.skip(f"this kernel has no {congestion}")
     seen = beside("exchanged", role, congestion, "4")
     assert seen["linux got"] == seen["we sent"] and seen["we got"] == seen["linux sent"]
+    assert seen["replays"], "seed and journal do not make the same packets again"
 
 
 def test_a_hundred_megabytes_each_way_byte_for_byte(beside: Scenario) -> None:

@@ -197,7 +197,7 @@ class Lan:
         return dhcp.statistics().leases if dhcp is not None else {}
 
     def set(self, **faults: Any) -> Said:
-        """Change latency, loss, jitter, reorder, duplicate, rate or queue from now on."""
+        """Change faults from now on: latency, jitter, loss, burst, ack_loss, nth, reorder, duplicate, corrupt, trailing, mtu, rate, ..."""
         return self._lab.set_lan(self.name, **faults)
 
     def statistics(self) -> Any:

@@ -170,7 +170,8 @@ class Lab:
         """Return the lan `name`, made now if it was not there.  The lab's own gateway is the first address of `subnet`.
 
         With `dhcp` the gateway gives addresses: True, or a dict of `first`, `last`, `lease` (s), `dns`, `reservations`, ...
-        `faults`: latency (ns), loss, reorder, duplicate (0 to 1), jitter (ns), rate (bit/s), queue (frames).
+        `faults`: latency, jitter (ns), loss, burst, ack_loss, nth, reorder, duplicate, corrupt, trailing, mtu, rate (bit/s), queue
+        (frames), discipline (droptail, red, codel), blackout: mirage_lab.vnetif.faults says what each is.
         """
         if name in self.machine.lans:
             if faults:

@@ -79,8 +79,11 @@ def lan_detail(machine: Machine, name: str) -> str:
     faults = machine.lans[name].faults
     told = [f"latency {spoken(faults['latency'])}"] if faults["latency"] else ["no latency"]
     told += [f"{key} {spoken(faults[key])}" for key in ("jitter",) if faults[key]]
-    told += [f"{faults[key]:.1%} {key}".replace(".0%", " %") for key in ("loss", "reorder", "duplicate") if faults[key]]
+    shares = {"loss": "loss", "ack_loss": "ACK loss", "reorder": "reorder", "duplicate": "duplicate", "corrupt": "corrupt"}
+    told += [f"{faults[key]:.1%} {label}".replace(".0%", " %") for key, label in shares.items() if faults[key]]
     told += [f"{faults['rate'] / 1e6:g} Mbit/s"] if faults["rate"] else []
+    told += [f"{key} {value}" for key, value in machine.lans[name].active.items() if key in ("burst", "nth", "trailing", "mtu", "discipline")]
+    told += [f"blackout {spoken(faults['blackout'][0])} to {spoken(faults['blackout'][1])}"] if faults["blackout"] else []
     return ", ".join(told)
 
 

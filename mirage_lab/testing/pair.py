@@ -49,7 +49,7 @@ class Pair:
         self._profile = profile
 
     def __repr__(self) -> str:
-        faults = ", ".join(f"{name}={value}" for name, value in self.lan.faults.items() if value) or "no faults"
+        faults = ", ".join(f"{name}={value}" for name, value in self.lan.active.items()) or "no faults"
         return f"<Pair {self.addresses[0]} and {self.addresses[1]}, {faults}: t = {self.world.now / 1e9:.3f} s, {len(self.capture)} frames>"
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Segment: one Ethernet: a learning bridge with ports, and faults between them.
+"""Segment: one Ethernet: a learning bridge with ports, and faults between them (`faults` lists them).
 
 A frame is captured when it enters, whatever becomes of it.  Chance comes from the world's stream "lan:NAME"; a fault that
 is off draws nothing, so that switching one on does not change the others' chance.  Frames of a port stay in order unless
@@ -7,14 +7,16 @@ is off draws nothing, so that switching one on does not change the others' chanc
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mirage_lab.runtime import World
-from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.signatures.units import Ns, ms
 from mirage_lab.tracing.capture import Capture
+from mirage_lab.vnetif.discipline import Codel, Red
+from mirage_lab.vnetif.faults import FAULTS, HEADER, checked, marked, pure_ack
 
 __all__ = ["LanStatistics", "Port", "Segment"]
 
@@ -24,9 +26,12 @@ LONGEST: Final = 65_549
 HELD: Final = ms(2)
 """A reordered frame is held back for twice the latency, or this long if that is more."""
 
+QUEUE: Final = 1_000
+"""Frames that wait for the rate of a port when nobody says how many."""
+
 Receive = Callable[[bytes], None]
-SHARES: Final = ("loss", "reorder", "duplicate")
-COUNTS: Final = ("latency", "jitter", "rate", "queue")
+Waiting = tuple[int, bytes, list[int], int]
+"""When a frame came, the frame, its numbers in the captures, its cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class LanStatistics:
 class Port:
     """Where a station is plugged in: `send(frame)` puts a frame on the lan; what arrives goes to `receive`."""
 
-    __slots__ = ("_segment", "busy_until", "captures", "last", "name", "receive", "received", "sent")
+    __slots__ = ("_segment", "backlog", "busy_until", "captures", "codel", "last", "name", "receive", "received", "red", "sent", "waiting")
 
     def __init__(self, segment: Segment, name: str, receive: Receive) -> None:
         self.name = name
@@ -53,6 +58,10 @@ class Port:
         self.busy_until = 0
         self.last = 0
         self.captures: list[Capture] = []
+        self.red: Red | None = None
+        self.codel: Codel | None = None
+        self.waiting: deque[Waiting] = deque()
+        self.backlog = 0
         self._segment = segment
 
     def send(self, frame: bytes) -> None:
@@ -73,24 +82,36 @@ class Port:
 
 
 class Segment:
-    """An Ethernet segment.
+    """An Ethernet segment with the `faults` of the module of that name."""
 
-    latency, jitter: ns (jitter adds 0 to that much).  loss, reorder, duplicate: a share of the frames, 0 to 1.  rate:
-    bit/s of each port (None: no limit).  queue: frames that may wait for the rate (None: 1,000).
-    """
+    latency: int
+    jitter: int
+    loss: float
+    burst: float
+    ack_loss: float
+    nth: tuple[int, ...]
+    reorder: float
+    duplicate: float
+    corrupt: float
+    trailing: int
+    mtu: int | None
+    rate: int | None
+    queue: int | None
+    discipline: str
+    blackout: tuple[int, int] | None
 
     def __init__(self, world: World, name: str, **faults: Any) -> None:
         self.world = world
         self.name = name
         self.captures: list[Capture] = []
-        self.latency = self.jitter = Ns(0)
-        self.loss = self.reorder = self.duplicate = 0.0
-        self.rate: int | None = None
-        self.queue: int | None = None
+        for key, fault in FAULTS.items():
+            setattr(self, key, fault.none)
         self._ports: dict[str, Port] = {}
         self._stations: dict[bytes, Port] = {}
         self._taps: dict[str, list[Capture]] = {}
         self._plain = True
+        self._counted = 0
+        self._losing = False
         self._frames = self._bytes = 0
         self._lost: dict[str, int] = {}
         self._rng = world.rng(f"lan:{name}")
@@ -106,25 +127,27 @@ class Segment:
     @property
     def faults(self) -> dict[str, Any]:
         """The faults as they are now."""
-        return {key: getattr(self, key) for key in (*COUNTS[:2], *SHARES, *COUNTS[2:])}
+        return {key: getattr(self, key) for key in FAULTS}
+
+    @property
+    def active(self) -> dict[str, Any]:
+        """Those of the faults that are not as on a good cable."""
+        return {key: value for key, value in self.faults.items() if value != FAULTS[key].none}
 
     def set(self, **faults: Any) -> dict[str, tuple[Any, Any]]:
         """Change faults from now on; return what changed as {name: (was, now)}.  Raises LocalProtocolError."""
-        for key, value in faults.items():
-            if key not in (*SHARES, *COUNTS):
-                raise LocalProtocolError(f"{self.name}: a lan has no {key!r}; it has {', '.join((*COUNTS, *SHARES))}")
-            if key in SHARES and not (isinstance(value, (int, float)) and 0 <= value <= 1):
-                raise LocalProtocolError(f"{self.name}: {key}={value!r}; it is a share of the frames, 0 to 1")
-            unset = value is None and key in ("rate", "queue")
-            if key in COUNTS and not unset and not (isinstance(value, int) and value >= (1 if key == "rate" else 0)):
-                raise LocalProtocolError(f"{self.name}: {key}={value!r}; it is a whole number of ns, bit/s or frames, such as ms(1)")
         changed = {}
-        for key, value in faults.items():
+        for key, value in checked(self.name, faults).items():
             was = getattr(self, key)
             if was != value:
                 changed[key] = (was, value)
                 setattr(self, key, value)
-        self._plain = not (self.loss or self.reorder or self.duplicate or self.jitter or self.rate)
+        if "nth" in changed:
+            self._counted = 0
+        if "queue" in changed or "discipline" in changed:
+            for port in self._ports.values():
+                port.red = port.codel = None
+        self._plain = self.active.keys() <= {"latency", "queue", "discipline", "burst"}
         return changed
 
     # plugging ----------------------------------------------------------------------------------------------------
@@ -185,15 +208,15 @@ class Segment:
             if len(stations) >= STATIONS:
                 del stations[next(iter(stations))]
             stations[src] = port
-        to = stations.get(frame[:6])
         if self._plain:
+            to = stations.get(frame[:6])
             due = Ns(world.now + self.latency)
             if due < port.last:
                 due = Ns(port.last)
             port.last = due
             self._schedule(due, to, port, frame)
         else:
-            self._through_faults(port, to, frame, numbers)
+            self._through_faults(port, frame, numbers)
 
     def _schedule(self, due: Ns, to: Port | None, port: Port, frame: bytes) -> None:
         if to is None:
@@ -208,22 +231,101 @@ class Segment:
                 self.world.cause = cause
                 other.deliver(frame)
 
-    def _through_faults(self, port: Port, to: Port | None, frame: bytes, numbers: list[int]) -> None:
-        rng, now = self._rng, self.world.now
-        start: int = now
+    def _through_faults(self, port: Port, frame: bytes, numbers: list[int]) -> None:
+        """What may happen to a frame as it enters, and its wait for the rate of the port."""
+        now = self.world.now
+        if self.blackout is not None and self.blackout[0] <= now < self.blackout[1]:
+            return self._drop(numbers, "blackout", len(frame), port)
+        if self.nth:
+            self._counted += 1
+            if self._counted in self.nth:
+                return self._drop(numbers, "nth", len(frame), port)
+        if self.mtu is not None and len(frame) - HEADER > self.mtu:
+            return self._drop(numbers, "over the MTU", len(frame), port)
         if self.rate:
-            cost = len(frame) * 8 * 1_000_000_000 // self.rate
-            begin = max(now, port.busy_until)
-            if cost and (begin - now) // max(cost, 1) >= (1_000 if self.queue is None else self.queue) and begin > now:
-                self._drop(numbers, "queue full", len(frame), port)
-                return
-            port.busy_until = start = begin + cost
-            if self._k_queue.on:
-                said = {"port": port.name, "bytes": (start - now) * self.rate // 8_000_000_000, "rate": self.rate}
-                self._k_queue.emit(now, self.name, self.world.cause, said)
-        if self.loss and rng.random() < self.loss:
-            self._drop(numbers, "loss", len(frame), port)
+            self._wait(port, frame, numbers, self.rate)
+        else:
+            self._transmit(now, port, frame, numbers)
+        return None
+
+    def _wait(self, port: Port, frame: bytes, numbers: list[int], rate: int) -> None:
+        """Let a frame wait until those before it are gone, or drop it."""
+        now, size = self.world.now, len(frame)
+        limit = QUEUE if self.queue is None else self.queue
+        if self.discipline == "codel" or port.waiting:
+            if len(port.waiting) >= limit and (port.waiting or port.busy_until > now):
+                return self._drop(numbers, "queue full", size, port)
+            port.waiting.append((now, frame, numbers, self.world.cause))
+            port.backlog += size
+            self._say_queue(port, rate, port.backlog + max(port.busy_until - now, 0) * rate // 8_000_000_000)
+            return self._next(port)
+        cost = size * 8 * 1_000_000_000 // rate
+        begin = max(now, port.busy_until)
+        length = (begin - now) // max(cost, 1)
+        if cost and length >= limit and begin > now:
+            return self._drop(numbers, "queue full", size, port)
+        if self.discipline == "red":
+            if port.red is None:
+                port.red = Red(self._rng, limit)
+            if port.red.drops(length, now, cost):
+                ce = marked(frame)
+                if ce is None:
+                    return self._drop(numbers, "RED", size, port)
+                frame = ce
+                self._note(numbers, "marked CE")
+        port.busy_until = start = begin + cost
+        self._say_queue(port, rate, (start - now) * rate // 8_000_000_000)
+        return self._transmit(start, port, frame, numbers)
+
+    def _say_queue(self, port: Port, rate: int, size: int) -> None:
+        if self._k_queue.on:
+            self._k_queue.emit(self.world.now, self.name, self.world.cause, {"port": port.name, "bytes": size, "rate": rate})
+
+    def _next(self, port: Port) -> None:
+        """CoDel: when the line is free, the next of those that wait goes."""
+        now = self.world.now
+        if now < port.busy_until:
             return
+        if port.codel is None:
+            port.codel = Codel()
+        chosen = port.codel.dequeue(now, lambda: self._pop(port), lambda each: self._mark_or_drop(port, each))
+        if chosen is None:
+            return
+        _, frame, numbers, self.world.cause = chosen
+        port.busy_until = now + (len(frame) * 8 * 1_000_000_000 // self.rate if self.rate else 0)
+        self.world.call_at(Ns(port.busy_until), self._next, port)
+        self._transmit(port.busy_until, port, frame, numbers)
+
+    def _pop(self, port: Port) -> tuple[Waiting, int, int] | None:
+        if not port.waiting:
+            return None
+        first = port.waiting.popleft()
+        port.backlog -= len(first[1])
+        return first, self.world.now - first[0], port.backlog
+
+    def _mark_or_drop(self, port: Port, waiting: Waiting) -> Waiting | None:
+        came, frame, numbers, cause = waiting
+        ce = marked(frame)
+        if ce is None:
+            self._drop(numbers, "CoDel", len(frame), port)
+            return None
+        self._note(numbers, "marked CE")
+        return came, ce, numbers, cause
+
+    def _transmit(self, start: int, port: Port, frame: bytes, numbers: list[int]) -> None:
+        """What may happen to a frame on its way, from `start` on."""
+        rng = self._rng
+        if self.loss and self._loses():
+            return self._drop(numbers, "loss", len(frame), port)
+        if self.ack_loss and pure_ack(frame) and rng.random() < self.ack_loss:
+            return self._drop(numbers, "ACK loss", len(frame), port)
+        to = self._stations.get(frame[:6])
+        if self.corrupt and len(frame) > HEADER and rng.random() < self.corrupt:
+            bit = rng.randrange(HEADER * 8, len(frame) * 8)
+            frame = (int.from_bytes(frame, "big") ^ 1 << len(frame) * 8 - 1 - bit).to_bytes(len(frame), "big")
+            self._note(numbers, "corrupted")
+        if self.trailing:
+            frame += bytes(self.trailing)
         due = start + self.latency + (rng.randrange(self.jitter + 1) if self.jitter else 0)
         if self.reorder and rng.random() < self.reorder:
             self._schedule(Ns(due + max(2 * self.latency, HELD)), to, port, frame)
@@ -234,6 +336,17 @@ class Segment:
         if self.duplicate and rng.random() < self.duplicate:
             self._schedule(Ns(due), to, port, frame)
             self._note(numbers, "duplicated")
+        return None
+
+    def _loses(self) -> bool:
+        """True if chance loses this frame: alone, or in bursts whose frames are all lost (Gilbert 1960)."""
+        if self.burst <= 1 or self.loss >= 1:
+            return self._rng.random() < self.loss
+        if self._losing:
+            self._losing = self._rng.random() >= 1 / self.burst
+        else:
+            self._losing = self._rng.random() < self.loss / (self.burst * (1 - self.loss))
+        return self._losing
 
     def _note(self, numbers: list[int], fate: str) -> None:
         for capture, n in zip(self.captures, numbers):

@@ -19,6 +19,7 @@ from mirage_lab.tcpip.stack import Stack
 from mirage_lab.tcpip.tcp.flow import TcpFlow
 from mirage_lab.tcpip.tcp.newreno import HUGE
 from mirage_lab.tracing.svg import INK, MUTED, Svg, visible
+from mirage_lab.vnetif.segment import QUEUE
 
 if TYPE_CHECKING:
     from mirage_lab.lab.lab import Lab
@@ -43,8 +44,14 @@ RATES: Final = (
     9_600, 64_000, 128_000, 256_000, 512_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000, 50_000_000, 100_000_000, 1_000_000_000, None,
 )  # fmt: skip
 
+BURSTS: Final = (1, 2, 3, 5, 10, 20, 50, 100)
+MTUS: Final = (576, 1_006, 1_280, 1_400, 1_492, 1_500, None)
+QUEUES: Final = (0, 5, 10, 20, 50, 100, 200, 500, None, 5_000)
+DISCIPLINES: Final = ("droptail", "red", "codel")
+
 FAULTS: Final[Mapping[str, tuple[Any, ...]]] = {
-    "latency": LATENCIES, "jitter": LATENCIES, "loss": SHARES, "reorder": SHARES, "duplicate": SHARES, "rate": RATES,
+    "latency": LATENCIES, "jitter": LATENCIES, "loss": SHARES, "burst": BURSTS, "ack_loss": SHARES, "reorder": SHARES, "duplicate": SHARES,
+    "corrupt": SHARES, "mtu": MTUS, "rate": RATES, "queue": QUEUES, "discipline": DISCIPLINES,
 }  # fmt: skip
 """The faults that have a slider, and the values it stops at."""
 
@@ -123,8 +130,8 @@ def _faults(segment: Segment) -> list[dict[str, Any]]:
 
 
 def _nearest(stops: tuple[Any, ...], value: Any) -> int:
-    if value is None:
-        return len(stops) - 1
+    if value is None or isinstance(value, str):
+        return stops.index(value)
     known = [(abs(stop - value), number) for number, stop in enumerate(stops) if stop is not None]
     return min(known)[1]
 
@@ -137,14 +144,20 @@ def _said(name: str, value: Any) -> str:
             return "no limit"
         unit, size = next(((unit, size) for unit, size in (("Gbit/s", 10**9), ("Mbit/s", 10**6), ("kbit/s", 10**3)) if value >= size), ("bit/s", 1))
         return f"{value / size:g} {unit}"
-    return f"{100 * value:g} %"
+    if name == "mtu":
+        return "any size" if value is None else f"{value:,} bytes"
+    if name == "queue":
+        return f"{QUEUE if value is None else value:,} frames"
+    if name == "burst":
+        return "one by one" if value == 1 else f"{value:g} in a row"
+    return value if isinstance(value, str) else f"{100 * value:g} %"
 
 
 def _typed(name: str, value: Any) -> str:
     """A value as a person would type it."""
     if name in ("latency", "jitter"):
         return f"ms({value // 1_000_000})" if value % 1_000_000 == 0 else f"us({value // 1_000})"
-    return f"{value:_}" if name == "rate" and value is not None else repr(value)
+    return f"{value:_}" if name in ("rate", "mtu", "queue") and value is not None else repr(value)
 
 
 def snapshot(lab: Lab, look: Look) -> dict[str, Any]:

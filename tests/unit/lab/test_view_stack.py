@@ -103,7 +103,8 @@ def test_a_slider_is_a_command_at_one_virtual_time_and_is_replayed() -> None:
         at = lab.now
         assert [entry.t for entry in lab.journal][-3:] == [at] * 3
         assert {each["name"]: each["shown"] for each in snapshot(lab)["faults"]} == {
-            "latency": "100 us", "jitter": "0", "loss": "10 %", "reorder": "0 %", "duplicate": "0 %", "rate": "1 Mbit/s",
+            "latency": "100 us", "jitter": "0", "loss": "10 %", "burst": "one by one", "ack_loss": "0 %", "reorder": "0 %", "duplicate": "0 %",
+            "corrupt": "0 %", "mtu": "any size", "rate": "1 Mbit/s", "queue": "1,000 frames", "discipline": "droptail",
         }  # fmt: skip
         lab.run(ms(3))
         lab.rewind(at)

@@ -22,6 +22,8 @@ from mirage_lab.lab.trace import Trace
 from mirage_lab.signatures import Console, StackV4
 from mirage_lab.signatures.network import TcpFlow
 from mirage_lab.skeleton import dns, iperf3, iperf3_client, services, static_website
+from mirage_lab.tcpip.stack46 import Stack46
+from mirage_lab.vnetif import Netif
 
 US, LINUX = "10.0.0.2", "10.0.0.9"
 BLOCK = 1 << 20
@@ -258,6 +260,42 @@ def leased(directory: Path) -> Seen:
         with beside.lab.playing_meanwhile():
             told = run("udhcpc", "-f", "-n", "-q", "-i", "tap0", "-s", str(script), "-t", "5", "-T", "1")
             return {"udhcpc": told, "ping": run("ping", "-n", "-c", "2", "-i", "0.1", "10.0.0.1")}
+
+
+def sixed(directory: Path) -> Seen:
+    """IPv6: echoes of sizes that need fragments too, and the web both ways."""
+    (directory / "big.bin").write_bytes(PAGE)
+    with Beside(directory) as beside:
+        run("ip", "-6", "address", "add", "fd00::9/64", "dev", "tap0", "nodad")
+        machine, got = beside.lab.machine, list[bytes]()
+        queue = machine.world.queue("six")
+        stack = Stack46(queue, Netif(queue, machine.lans["br0"], "02:00:00:00:00:06", "six"), address="10.0.0.6/24", address6="fd00::6/64")
+
+        async def page(flow: TcpFlow) -> None:
+            await flow.read()
+            await flow.writev([b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(PAGE), PAGE])
+            await flow.close()
+
+        async def get() -> None:
+            flow = await stack.tcp.create_connection(("fd00::9", 8_000))
+            await flow.write(b"GET /big.bin HTTP/1.0\r\n\r\n")
+            while data := await flow.read():
+                got.append(data)
+            await flow.close()
+
+        stack.listen_tcp(80, page)
+        beside.lab.run(seconds(3))  # our address, and Linux's link-local one, are nobody else's
+        serving = [sys.executable, "-m", "http.server", "8000", "-b", "fd00::9", "-d", str(directory)]
+        with beside.lab.playing_meanwhile():
+            told = {size: run("ping", "-6", "-n", "-c", "3", "-i", "0.05", "-s", size, "fd00::6") for size in ("56", "1452", "4000")}
+            told["flood"] = run("ping", "-6", "-n", "-q", "-f", "-c", "500", "fd00::6")
+            run("curl", "-sS", "-g", "--max-time", "30", "-o", str(directory / "got.bin"), "http://[fd00::6]/")
+        with subprocess.Popen(serving, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+            beside.lab.run(seconds(1))
+            queue.spawn(get())
+            beside.lab.run(seconds(1))
+            server.terminate()
+        return {**told, "curl got": (directory / "got.bin").read_bytes() == PAGE, "we got": b"".join(got).endswith(PAGE)}
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def beside(namespace: list[str], require: Callable[[str], str], tmp_path: Path) 
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=here)
         assert done.returncode == 0, done.stdout + done.stderr
         trace = tmp_path / "trace.pcapng"
-        wrong = "tcp.checksum.status == 0 || ip.checksum.status == 0 || udp.checksum.status == 0 || icmp.checksum.status == 0"
+        wrong = "tcp.checksum.status == 0 || ip.checksum.status == 0 || udp.checksum.status == 0 || icmp.checksum.status == 0 || icmpv6.checksum.status == 0"
         asked = [tshark, "-n", "-r", trace, *CHECKED, *PLAIN, "-q", "-z", "expert,error", "-z", f"io,stat,0,{wrong}"]
         found = subprocess.run(asked, capture_output=True, check=True)
         told = found.stdout.decode()
@@ -118,3 +118,13 @@ def test_udhcpc_gets_an_address_of_our_server(beside: Scenario) -> None:
     seen = beside("leased", needs="udhcpc ping")
     assert re.search(r"^10\.0\.0\.1\d\d/24 10\.0\.0\.1 ", seen["udhcpc"], re.MULTILINE), seen["udhcpc"]
     assert "2 received, 0% packet loss" in seen["ping"]
+
+
+def test_ipv6_echoes_fragments_and_the_web_both_ways(beside: Scenario) -> None:
+    if not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this kernel has no IPv6")
+    seen = beside("sixed", needs="ping curl")
+    for size in ("56", "1452", "4000"):
+        assert "3 packets transmitted, 3 received, 0% packet loss" in seen[size]
+    assert "500 packets transmitted, 500 received, 0% packet loss" in seen["flood"]
+    assert seen["curl got"] and seen["we got"]

@@ -159,10 +159,10 @@ def peer(role: str, congestion: str, mib: int) -> None:
     print(f"{size} {whole.hexdigest()}")
 
 
-def exchanged(directory: Path, role: str, congestion: str, mib: str) -> Seen:
-    """Both directions of one connection; `role` is Linux's."""
+def exchanged(directory: Path, role: str, congestion: str, mib: str, lan: str = "{}") -> Seen:
+    """Both directions of one connection; `role` is Linux's, `lan` the faults as JSON."""
     words = [sys.executable, __file__, "peer", role, congestion, mib]
-    with Beside(directory, limit_bytes=16 << 20) as beside, subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    with Beside(directory, limit_bytes=16 << 20, **json.loads(lan)) as beside, subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         if role == "listen":
             process.stdout.readline()

@@ -90,6 +90,14 @@ def test_each_congestion_control_of_linux_as_client_and_as_server(beside: Scenar
     assert seen["replays"], "seed and journal do not make the same packets again"
 
 
+@pytest.mark.parametrize(("role", "congestion"), [("connect", "reno"), ("listen", "cubic")])
+def test_what_a_lan_loses_doubles_and_holds_back_comes_byte_for_byte(beside: Scenario, role: str, congestion: str) -> None:
+    faults = {"latency": 2_000_000, "loss": 0.01, "reorder": 0.02, "duplicate": 0.01}
+    seen = beside("exchanged", role, congestion, "2", json.dumps(faults))
+    assert seen["linux got"] == seen["we sent"] and seen["we got"] == seen["linux sent"]
+    assert seen["retransmits"] > 0 and seen["replays"]
+
+
 def test_a_hundred_megabytes_each_way_byte_for_byte(beside: Scenario) -> None:
     seen = beside("exchanged", "connect", "cubic", "100")
     assert seen["linux got"] == seen["we sent"] and seen["we got"] == seen["linux sent"] and seen["we got"][0] == str(100 << 20)

@@ -75,7 +75,7 @@ def lan_text(machine: Machine, name: str) -> str:
 
 
 def lan_detail(machine: Machine, name: str) -> str:
-    """Return the faults of a lan in words."""
+    """Return the faults of a lan in words, and the interfaces of this computer on it."""
     faults = machine.lans[name].faults
     told = [f"latency {spoken(faults['latency'])}"] if faults["latency"] else ["no latency"]
     told += [f"{key} {spoken(faults[key])}" for key in ("jitter",) if faults[key]]
@@ -84,6 +84,7 @@ def lan_detail(machine: Machine, name: str) -> str:
     told += [f"{faults['rate'] / 1e6:g} Mbit/s"] if faults["rate"] else []
     told += [f"{key} {value}" for key, value in machine.lans[name].active.items() if key in ("burst", "nth", "trailing", "mtu", "discipline")]
     told += [f"blackout {spoken(faults['blackout'][0])} to {spoken(faults['blackout'][1])}"] if faults["blackout"] else []
+    told += [f"this computer at {tap.name}" for tap in machine.taps.values() if tap.segment.name == name and tap.state == "open"]
     return ", ".join(told)
 
 

@@ -213,7 +213,7 @@ def test_the_same_cell_again_changes_nothing_and_a_closed_interface_opens_again(
         assert "ip address add 10.0.0.9/24 dev tap0; ip link set tap0 up" in repr(tap)
         assert repr(lab.tap("br0")) == repr(tap) and len(linux) == 1
         assert "lab.tap('br0', name='tap0')" in str(lab.script())
-        assert "tap0" in repr(lan)
+        assert "tap0" in repr(lan) and "no latency, this computer at tap0" in repr(lab)
         tap.close()
         assert "closed; lab.tap(lan, name='tap0')" in repr(tap) and "tap0" not in repr(lan)
         lab.tap(lan)

@@ -166,10 +166,11 @@ class Lab:
         with self.lock:
             return self.machine.world.command(name, **args)
 
-    def lan(self, name: str = "br0", *, subnet: str = "10.0.0.0/24", dhcp: bool | dict[str, Any] = False, **faults: Any) -> Lan:
+    def lan(self, name: str = "br0", *, subnet: str = "10.0.0.0/24", dhcp: bool | dict[str, Any] = False, ipv6: str | None = None, **faults: Any) -> Lan:
         """Return the lan `name`, made now if it was not there.  The lab's own gateway is the first address of `subnet`.
 
         With `dhcp` the gateway gives addresses: True, or a dict of `first`, `last`, `lease` (s), `dns`, `reservations`, ...
+        With `ipv6` ("fd00:1::/64") it announces this prefix, of which stacks make addresses; its own ends in 1.
         `faults`: latency, jitter (ns), loss, burst, ack_loss, nth, reorder, duplicate, corrupt, trailing, mtu, rate (bit/s), queue
         (frames), discipline (droptail, red, codel), blackout: mirage_lab.vnetif.faults says what each is.
         """
@@ -178,8 +179,10 @@ class Lab:
                 self.set_lan(name, **faults)
             if dhcp and (dhcp is not True or self.machine.gateways[name].dhcp is None):
                 self.command("dhcp", lan=name, pool={} if dhcp is True else dict(dhcp))
+            if ipv6 is not None and ipv6 != self.machine.gateways[name].prefix6:
+                self.command("ipv6", lan=name, prefix=ipv6)
         else:
-            self.command("lan", name=name, subnet=subnet, **({"dhcp": dhcp} if dhcp else {}), **faults)
+            self.command("lan", name=name, subnet=subnet, **({"dhcp": dhcp} if dhcp else {}), **({"ipv6": ipv6} if ipv6 else {}), **faults)
         return Lan(self, name)
 
     def set_lan(self, name: str, **faults: Any) -> Said:

@@ -46,6 +46,7 @@ class Machine:
         on("lan", self._lan)
         on("lan.set", self._lan_set)
         on("dhcp", self._dhcp)
+        on("ipv6", self._ipv6)
         on("capture", self._capture)
         on("create", self._create)
         on("unpause", self._unpause)
@@ -124,7 +125,7 @@ class Machine:
 
     # commands ----------------------------------------------------------------------------------------------------
 
-    def _lan(self, name: str, subnet: str, dhcp: bool | dict[str, Any] = False, **faults: Any) -> Segment:
+    def _lan(self, name: str, subnet: str, dhcp: bool | dict[str, Any] = False, ipv6: str | None = None, **faults: Any) -> Segment:
         segment = Segment(self.world, name, **faults)
         network = ipaddress.IPv4Network(subnet)
         gateway = ipaddress.IPv4Interface(f"{network.network_address + 1}/{network.prefixlen}")
@@ -133,7 +134,12 @@ class Machine:
         self.gateways[name] = Gateway(self.world, segment, address=str(gateway))
         if dhcp:
             self._dhcp(name, {} if dhcp is True else dhcp)
+        if ipv6 is not None:
+            self._ipv6(name, ipv6)
         return segment
+
+    def _ipv6(self, lan: str, prefix: str) -> None:
+        self.gateways[lan].announce(prefix)
 
     def _dhcp(self, lan: str, pool: dict[str, Any]) -> None:
         self.gateways[lan].serve_dhcp(**pool)

@@ -88,6 +88,8 @@ def _line(entry: Entry, images: dict[int, str]) -> str:
             return f"lab.forward({name!r}, {args['port']}, address={args['address']!r})"
         case "tap":
             return f"lab.tap({args['lan']!r}, name={name!r})"
+        case "ipv6":
+            return f"lab.lan({args['lan']!r}, ipv6={args['prefix']!r})"
         case "dhcp":
             return f"lab.lan({args['lan']!r}, dhcp={args['pool'] or True!r})"
         case "allow_outbound":

@@ -12,7 +12,7 @@ from mirage_lab.signatures.device import Clock, Device, Entropy, IoPage, Random,
 from mirage_lab.signatures.flow import Channel, Console, Flow
 from mirage_lab.signatures.functor import unikernel
 from mirage_lab.signatures.naming import Dns, DnsServer
-from mirage_lab.signatures.network import Arp, Ethif, IcmpV4, IpV4, Network, StackV4, TcpV4, UdpV4
+from mirage_lab.signatures.network import Arp, Ethif, IcmpV4, IpV4, IpV6, Network, StackV4, StackV4V6, TcpV4, TcpV6, UdpV4, UdpV6
 from mirage_lab.signatures.storage import Block, Fs, KvRo
 
 __all__ = [
@@ -33,13 +33,17 @@ __all__ = [
     "IcmpV4",
     "IoPage",
     "IpV4",
+    "IpV6",
     "KvRo",
     "Network",
     "Random",
     "Resolver",
     "StackV4",
+    "StackV4V6",
     "TcpV4",
+    "TcpV6",
     "Time",
     "UdpV4",
+    "UdpV6",
     "unikernel",
 ]

@@ -1,4 +1,4 @@
-"""NETWORK, ETHIF, ARP, IPV4, ICMPV4, UDPV4, TCPV4, STACKV4: the way from a cable to a connection (types/V1.mli, 2.0.0).
+"""NETWORK, ETHIF, ARP, IPV4, ICMPV4, UDPV4, TCPV4, STACKV4 (types/V1.mli, 2.0.0), and later IPV6, UDPV6, TCPV6, STACKV4V6.
 
 Addresses at these borders are text, "10.0.0.2" and "c0:ff:ee:00:00:01"; data is bytes.  V1 has everything return `unit io`;
 here what can never wait is plain, and what waits is `async`.
@@ -14,7 +14,10 @@ from mirage_lab.signatures.device import Device
 from mirage_lab.signatures.flow import Flow
 from mirage_lab.signatures.units import Ns
 
-__all__ = ["Arp", "Ethif", "IcmpV4", "IpV4", "Network", "NetworkStats", "Serve", "StackV4", "TcpFlow", "TcpV4", "UdpReceive", "UdpV4"]
+__all__ = [
+    "Arp", "Ethif", "IcmpV4", "IpV4", "IpV6", "Network", "NetworkStats", "Serve", "StackV4", "StackV4V6", "Tcp", "TcpFlow", "TcpV4", "TcpV6", "Udp",
+    "UdpReceive", "UdpV4", "UdpV6",
+]  # fmt: skip
 
 UdpReceive = Callable[[str, int, bytes], None]
 """`receive(src, src_port, data)`."""
@@ -221,3 +224,82 @@ class StackV4(Device, Protocol):
 
     async def listen(self) -> None:
         """Serve for ever: waits without end."""
+
+
+@runtime_checkable
+class IpV6(Device, Protocol):
+    """IPV6 (RFC 8200): packets to addresses, of which an interface has several (V1's IPV6, mirage 2.3.0).
+
+    Promises: only packets for us or our groups are passed up.  Refusals: without a route, or before an address is known to
+    be ours alone, a packet is dropped and counted; packets over 65,535 bytes are a LocalProtocolError.
+    """
+
+    module_type: ClassVar[str] = "IPV6"
+
+    def get_ips(self) -> list[str]:
+        """Return our addresses."""
+
+    def get_gateways(self) -> list[str]:
+        """Return the default routers."""
+
+    def write(self, dst: str, proto: int, payload: bytes) -> None:
+        """Send `payload` to `dst`, in fragments if need be; the neighbour is asked for first."""
+
+    async def ready(self) -> None:
+        """Wait until our addresses are known to be ours alone."""
+
+
+@runtime_checkable
+class UdpV6(UdpV4, Protocol):
+    """UDPV6: the promises of UDPV4, over IPV6."""
+
+    module_type: ClassVar[str] = "UDPV6"
+
+
+@runtime_checkable
+class TcpV6(TcpV4, Protocol):
+    """TCPV6: the promises of TCPV4, over IPV6."""
+
+    module_type: ClassVar[str] = "TCPV6"
+
+
+@runtime_checkable
+class Udp(UdpV4, Protocol):
+    """UDP of either family: the address says which."""
+
+    module_type: ClassVar[str] = "UDPV4V6"
+
+
+@runtime_checkable
+class Tcp(TcpV4, Protocol):
+    """TCP of either family: the address says which."""
+
+    module_type: ClassVar[str] = "TCPV4V6"
+
+
+@runtime_checkable
+class StackV4V6(StackV4, Protocol):
+    """STACKV4V6: one stack for both families, a STACKV4 too (mirage-tcpip 5).
+
+    Promises: those of its parts; a listener serves both families.  Refusals: registering a port again silently replaces.
+    """
+
+    module_type: ClassVar[str] = "STACKV4V6"
+
+    @property
+    def ipv6(self) -> IpV6:
+        """Its IPV6."""
+
+    @property
+    def udp(self) -> Udp:
+        """UDP of both families."""
+
+    @property
+    def tcp(self) -> Tcp:
+        """TCP of both families."""
+
+    def listen_tcp(self, port: int, serve: Serve) -> None:
+        """Run `serve(flow)` for each connection to `port`."""
+
+    def listen_udp(self, port: int, receive: UdpReceive) -> None:
+        """Call `receive(src, src_port, data)` for datagrams to `port`."""

@@ -7,7 +7,9 @@ told the time; `tcp.tcpv4` gives it timers and flows.  `stack` puts the layers t
 frame apart for people and never raises.
 
 `profile="2014"` is the stack of mirage-tcpip 1.1.5 to the constant; the default is today's good behaviour.
-Reading order: wire, ethif, arp, ipv4, icmp, udp, tcp, stack, dhcp, dns, applications, dissect, displayfilter.
+IPv6 (RFC 8200) stands beside: `ipv6`, `icmpv6`, `ndp` with `neighbours`, `slaac`; UDP and TCP are one code over either
+(`protocol`), and `stack46` has both as STACKV4V6; `advertiser` is the router's side.
+Reading order: wire, ethif, arp, ipv4, icmp, udp, tcp, stack, neighbours, ndp, slaac, ipv6, stack46, dhcp, dns, applications, dissect, displayfilter.
 """
 
 from mirage_lab.tcpip.stack import Stack

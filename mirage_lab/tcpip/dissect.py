@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mirage_lab.tcpip.applications import READERS
-from mirage_lab.tcpip.wire import arp, ethernet, icmp, ipv4, tcp, udp
+from mirage_lab.tcpip.wire import arp, ethernet, icmp, icmpv6, ipv4, ipv6, nd, tcp, udp
 from mirage_lab.tcpip.wire.address import ip_text, mac_text
-from mirage_lab.tcpip.wire.checksum import pseudo_v4, valid
+from mirage_lab.tcpip.wire.address6 import ip6_text
+from mirage_lab.tcpip.wire.checksum import pseudo_v4, pseudo_v6, valid
 from mirage_lab.tcpip.wire.error import WireError
 from mirage_lab.tcpip.wire.seq import MASK
 
@@ -122,6 +123,8 @@ def dissect(frame: bytes) -> Packet:
         return _arp(packet, frame)
     if head.ethertype == ethernet.IPV4:
         return _ipv4(packet, frame)
+    if head.ethertype == ethernet.IPV6:
+        return _ipv6(packet, frame)
     return packet
 
 
@@ -187,19 +190,59 @@ def _ipv4(packet: Packet, frame: bytes) -> Packet:
     return reader(packet, body, start, head) if reader else packet
 
 
+def _ipv6(packet: Packet, frame: bytes) -> Packet:
+    packet.protocol = "IPv6"
+    try:
+        head = ipv6.decode(frame, 14)
+    except WireError as error:
+        return packet.malformed(str(error), 14, len(frame))
+    packet.src, packet.dst = ip6_text(head.src), ip6_text(head.dst)
+    packet.add(
+        "IPv6",
+        14,
+        40,
+        ("version, traffic class", f"6, {head.traffic:#04x}", 0, 2),
+        ("flow label", f"{head.flow:#07x}", 1, 3),
+        ("payload length", head.length, 4, 2),
+        ("next header", head.proto, 6, 1),
+        ("hop limit", head.hops, 7, 1),
+        ("source", packet.src, 8, 16),
+        ("destination", packet.dst, 24, 16),
+    )
+    start, end = 14 + ipv6.HEADER, 14 + ipv6.HEADER + head.length
+    try:
+        inside = ipv6.walk(frame, head.proto, start, end, 14)
+    except WireError as error:
+        return packet.malformed(str(error), start, end)
+    if inside.at > start:
+        packet.add("extension headers", start, inside.at - start, ("leads to", inside.proto, 0, 1))
+    packet.info = f"next header {inside.proto}, {end - inside.at} bytes"
+    if inside.fragment is not None:
+        offset, more, ident = inside.fragment
+        packet.info = f"fragment at {offset} of {packet.info}, number {ident:#010x}{', more follow' if more else ''}"
+        return packet
+    body = frame[inside.at : end]
+    reader = {ipv6.TCP: _tcp, ipv6.UDP: _udp, ipv6.ICMPV6: _icmpv6}.get(inside.proto)
+    return reader(packet, body, inside.at, head) if reader else packet
+
+
+def _pseudo(head: ipv4.Header | ipv6.Header) -> udp.Pseudo:
+    return pseudo_v4 if isinstance(head, ipv4.Header) else pseudo_v6
+
+
 def _fragment(value: int) -> str:
     names = [name for bit, name in ((ipv4.DF, "DF"), (ipv4.MF, "MF")) if value & bit]
     return f"{' '.join(names) or 'none'}, {(value & 0x1FFF) * 8}"
 
 
-def _tcp(packet: Packet, body: bytes, at: int, head: ipv4.Header) -> Packet:
+def _tcp(packet: Packet, body: bytes, at: int, head: ipv4.Header | ipv6.Header) -> Packet:
     packet.protocol = "TCP"
     try:
         segment = tcp.decode(body)
         options = tcp.parse_options(segment.options)
     except WireError as error:
         return packet.malformed(str(error), at, at + len(body))
-    right = valid(body, pseudo_v4(head.src, head.dst, 6, len(body)))
+    right = valid(body, _pseudo(head)(head.src, head.dst, 6, len(body)))
     size = len(body) - len(segment.payload)
     packet.tcp = found = Tcp(
         segment.src_port,
@@ -247,10 +290,10 @@ def _options(found: Tcp) -> str:
     return ", ".join(told) or "other"
 
 
-def _udp(packet: Packet, body: bytes, at: int, head: ipv4.Header) -> Packet:
+def _udp(packet: Packet, body: bytes, at: int, head: ipv4.Header | ipv6.Header) -> Packet:
     packet.protocol = "UDP"
     try:
-        said = udp.decode(body, head.src, head.dst)
+        said = udp.decode(body, head.src, head.dst, _pseudo(head))
     except WireError as error:
         return packet.malformed(str(error), at, at + len(body))
     packet.add(
@@ -309,6 +352,54 @@ def _icmp(packet: Packet, body: bytes, at: int, head: ipv4.Header) -> Packet:
     )
     packet.payload = said.data
     return packet
+
+
+def _icmpv6(packet: Packet, body: bytes, at: int, head: ipv6.Header) -> Packet:
+    packet.protocol = "ICMPv6"
+    try:
+        said = icmpv6.decode(body, head.src, head.dst)
+        found = nd.decode(said) if icmpv6.ROUTER_SOLICIT <= said.type <= icmpv6.NEIGHBOR_ADVERT else None
+    except WireError as error:
+        return packet.malformed(str(error), at, at + len(body))
+    packet.info = icmpv6.NAMES.get(said.type, f"type {said.type}, code {said.code}")
+    if said.type in (icmpv6.ECHO_REQUEST, icmpv6.ECHO_REPLY):
+        packet.info += f" id={said.rest >> 16:#06x} seq={said.rest & 0xFFFF} {len(said.data)} bytes"
+    elif said.type == icmpv6.UNREACHABLE:
+        packet.info += f" ({icmpv6.UNREACHABLES.get(said.code, said.code)})"
+    elif said.type == icmpv6.TOO_BIG:
+        packet.info += f" (MTU {said.rest})"
+    elif found is not None:
+        packet.info += _discovery(found)
+    packet.add(
+        "ICMPv6",
+        at,
+        8,
+        ("type", f"{said.type} ({icmpv6.NAMES.get(said.type, 'other')})", 0, 1),
+        ("code", said.code, 1, 1),
+        ("checksum", f"0x{body[2:4].hex()} (right)", 2, 2),
+        ("rest", f"{said.rest:#010x}", 4, 4),
+    )
+    if isinstance(found, nd.NeighborSolicit | nd.NeighborAdvert):
+        fields = ("target", ip6_text(found.target), 0, 16), ("MAC", mac_text(found.mac or b"") or "none", 16, 8)
+        packet.add("neighbour discovery", at + 8, len(said.data), *fields)
+    packet.payload = said.data
+    return packet
+
+
+def _discovery(said: nd.Message) -> str:
+    """Return what a message of neighbour discovery says, short."""
+    match said:
+        case nd.NeighborSolicit():
+            return f": who has {ip6_text(said.target)}?"
+        case nd.NeighborAdvert():
+            names = ((said.router, "router"), (said.solicited, "solicited"), (said.override, "override"))
+            flags = ", ".join(name for on, name in names if on) or "no flags"
+            return f": {ip6_text(said.target)} is at {mac_text(said.mac or b'') or 'the same place'} ({flags})"
+        case nd.RouterAdvert():
+            prefixes = "".join(f", prefix {ip6_text(prefix.address)}/{prefix.length}" for prefix in said.prefixes)
+            return f": a router for {said.lifetime} s{prefixes}" + (f", MTU {said.mtu}" if said.mtu is not None else "")
+        case nd.RouterSolicit():
+            return ": which routers are here?"
 
 
 def _text(data: bytes) -> str:

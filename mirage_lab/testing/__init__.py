@@ -8,7 +8,7 @@ AssertionError) with the story up to the one that was not: what was expected, wh
 tests run them on each implementation; a device that never answers is ended by virtual time.  Being the vocabulary of
 tests, this room re-exports all its checks.  Nobody in the lab imports it.
 
-Reading order: storage (the shortest suites), suite (how they run), story, small, flows, links, stacks, naming, applications, pair
+Reading order: storage (the shortest suites), suite (how they run), story, small, flows, links, stacks, stacks6, naming, applications, pair
 (two machines in a cell), exercises (claims about a trace).
 """
 
@@ -19,6 +19,7 @@ from mirage_lab.testing.naming import check_dns, check_dns_server
 from mirage_lab.testing.pair import Pair
 from mirage_lab.testing.small import check_clock, check_device, check_entropy, check_io_page, check_random, check_time
 from mirage_lab.testing.stacks import check_stackv4, check_tcpv4, check_udpv4
+from mirage_lab.testing.stacks6 import check_ipv6, check_stackv4v6, check_tcpv6, check_udpv6
 from mirage_lab.testing.storage import check_block, check_fs, check_kv_ro
 from mirage_lab.testing.stores import check_irmin
 from mirage_lab.testing.story import Broken, Story
@@ -45,14 +46,18 @@ __all__ = [
     "check_icmpv4",
     "check_io_page",
     "check_ipv4",
+    "check_ipv6",
     "check_irmin",
     "check_kv_ro",
     "check_network",
     "check_random",
     "check_resolver",
     "check_stackv4",
+    "check_stackv4v6",
     "check_tcpv4",
+    "check_tcpv6",
     "check_time",
     "check_udpv4",
+    "check_udpv6",
     "suite",
 ]

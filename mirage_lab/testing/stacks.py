@@ -12,12 +12,12 @@ from mirage_lab.testing.flows import flow_promises
 from mirage_lab.testing.links import Frames
 from mirage_lab.testing.suite import Tell, suite
 
-__all__ = ["check_stackv4", "check_tcpv4", "check_udpv4"]
+__all__ = ["Heard", "check_stackv4", "check_tcpv4", "check_udpv4", "connected", "tcp_promises", "udp_promises"]
 
 Datagram = tuple[str, int, bytes]
 
 
-class _Heard(list[Datagram]):
+class Heard(list[Datagram]):
     """Datagrams, and the callback that takes them."""
 
     def receive(self, src: str, src_port: int, data: bytes) -> None:
@@ -28,7 +28,12 @@ class _Heard(list[Datagram]):
 async def check_udpv4(tell: Tell, one: UdpV4, other: UdpV4, address: str, frames: Frames | None = None) -> None:
     """UDPV4: `other` is at `address`.  With `frames` (those on the wire so far) port unreachable is looked for there."""
     await tell.shape(UdpV4, one, other)
-    heard, back = _Heard(), _Heard()
+    await udp_promises(tell, one, other, address, frames)
+
+
+async def udp_promises(tell: Tell, one: UdpV4, other: UdpV4, address: str, frames: Frames | None) -> None:
+    """Check the promises of UDPV4, which are those of UDPV6."""
+    heard, back = Heard(), Heard()
     async with tell("a datagram arrives whole, with its source, and can be answered") as promise:
         other.listen(7, heard.receive)
         one.listen(4_000, back.receive)
@@ -50,7 +55,7 @@ async def check_udpv4(tell: Tell, one: UdpV4, other: UdpV4, address: str, frames
         await tasks.sleep(ms(500))
         promise.equal("data, at the other end", [row[2] for row in heard], [b"", b"a", b"bc", bytes(1_000)])
     async with tell("listening again replaces") as promise:
-        again = _Heard()
+        again = Heard()
         heard.clear()
         other.listen(7, again.receive)
         one.write(address, 7, b"who?")
@@ -64,7 +69,8 @@ async def check_udpv4(tell: Tell, one: UdpV4, other: UdpV4, address: str, frames
             promise.true("write(address, 9, data)", "destination unreachable (port)" in told, told[-2:], "destination unreachable (port)")
 
 
-async def _connect(tell: Tell, client: TcpV4, address: tuple[str, int], accepted: tasks.Mailbox[TcpFlow]) -> tuple[TcpFlow, TcpFlow]:
+async def connected(tell: Tell, client: TcpV4, address: tuple[str, int], accepted: tasks.Mailbox[TcpFlow]) -> tuple[TcpFlow, TcpFlow]:
+    """Connect, and return both ends of the connection."""
     async with tell("a connection is accepted, and both ends know who they are") as promise:
         flow = await client.create_connection(address)
         other = await accepted.get()
@@ -78,9 +84,14 @@ async def _connect(tell: Tell, client: TcpV4, address: tuple[str, int], accepted
 async def check_tcpv4(tell: Tell, client: TcpV4, server: TcpV4, address: str, port: int = 80, nobody: str | None = None) -> None:
     """TCPV4: `server` is at `address`; its flows are checked as FLOWs.  Nobody has the address `nobody`, if it is given."""
     await tell.shape(TcpV4, client, server)
+    await tcp_promises(tell, client, server, address, port, nobody)
+
+
+async def tcp_promises(tell: Tell, client: TcpV4, server: TcpV4, address: str, port: int, nobody: str | None) -> None:
+    """Check the promises of TCPV4, which are those of TCPV6."""
     accepted: tasks.Mailbox[TcpFlow] = tasks.Mailbox(8)
     server.listen(port, accepted.put)
-    await flow_promises(tell, *await _connect(tell, client, (address, port), accepted))
+    await flow_promises(tell, *await connected(tell, client, (address, port), accepted))
     async with tell("a port nobody listens on refuses") as promise:
         with promise.refuses(f"create_connection(({address!r}, {port + 1}))", ConnectionRefused):
             await client.create_connection((address, port + 1))
@@ -107,12 +118,12 @@ async def check_stackv4(tell: Tell, client: StackV4, server: StackV4, address: s
             promise.true(name, hasattr(part, "listen") and hasattr(part, "disconnect"), part, f"a {name.upper()}")
     accepted: tasks.Mailbox[TcpFlow] = tasks.Mailbox(8)
     server.listen_tcpv4(port, accepted.put)
-    await flow_promises(tell, *await _connect(tell, client.tcpv4, (address, port), accepted))
+    await flow_promises(tell, *await connected(tell, client.tcpv4, (address, port), accepted))
     async with tell("a port nobody listens on refuses") as promise:
         with promise.refuses(f"tcpv4.create_connection(({address!r}, {port + 1}))", ConnectionRefused):
             await client.tcpv4.create_connection((address, port + 1))
     async with tell("a datagram to a port that is listened on arrives, sent again if the lan loses it") as promise:
-        heard = _Heard()
+        heard = Heard()
         server.listen_udpv4(port, heard.receive)
         for _ in range(10):
             client.udpv4.write(address, port, b"datagram")

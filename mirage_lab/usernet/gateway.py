@@ -11,9 +11,12 @@ from typing import Any, Final
 from mirage_lab.runtime import World
 from mirage_lab.signatures.errors import LocalProtocolError, MirageError
 from mirage_lab.signatures.network import TcpFlow
+from mirage_lab.tcpip.advertiser import RouterAdvertiser
 from mirage_lab.tcpip.dhcp import DhcpServer, Pool
+from mirage_lab.tcpip.ipv6 import Ipv6
 from mirage_lab.tcpip.stack import Stack
 from mirage_lab.tcpip.wire.address import ip_text
+from mirage_lab.tcpip.wire.address6 import ip6_text, network6
 from mirage_lab.usernet.hostsocket import HostSocket, listener
 from mirage_lab.usernet.link import Link
 from mirage_lab.vnetif import Netif, Segment
@@ -154,6 +157,8 @@ class Gateway:
         self.netif = Netif(self.queue, segment, mac, "gateway")
         self.stack = Stack(self.queue, self.netif, address=address)
         self.dhcp: DhcpServer | None = None
+        self.advertiser: RouterAdvertiser | None = None
+        self.prefix6: str | None = None
         self.forwards: dict[tuple[str, int], Forward] = {}
         self.allowed: dict[int, tuple[str, int]] = {}
         self.sockets: dict[str, HostSocket] = {}
@@ -258,6 +263,24 @@ class Gateway:
         chosen = {"first": ip_text(first), "last": ip_text(last), "router": own.get_ip(), **pool}
         self.dhcp = DhcpServer(self.stack, Pool(f"{own.get_ip()}/{own.prefix}", **chosen))
         return self.dhcp
+
+    def announce(self, prefix: str) -> RouterAdvertiser:
+        """Announce an IPv6 prefix ("fd00:1::/64") on the lan, of which stacks make addresses; again replaces.  Raises LocalProtocolError.
+
+        The gateway's own address there ends in 1.  It answers echoes and passes nothing on, as it does for IPv4.
+        """
+        address, length = network6(prefix)
+        if length > 127 or not address >> 128 - length:
+            raise LocalProtocolError(f"{prefix}: a prefix to announce looks like fd00:1::/64")
+        if self.advertiser is not None:
+            ipv6 = self.advertiser.ipv6
+            self.advertiser.stop()
+        else:
+            ipv6 = Ipv6(self.queue, self.stack.ethif, accept_ra=False)
+        ipv6.add_ip(f"{ip6_text(address >> 128 - length << 128 - length | 1)}/{length}")
+        self.advertiser = RouterAdvertiser(ipv6, prefix)
+        self.prefix6 = prefix
+        return self.advertiser
 
     def allow_outbound(self, address: str) -> None:
         """Let guests reach one host address, "127.0.0.1:5432", at the gateway's port of that number."""

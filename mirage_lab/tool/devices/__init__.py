@@ -10,6 +10,7 @@ from mirage_lab.tool.devices.clocks import default_clock
 from mirage_lab.tool.devices.console import default_console
 from mirage_lab.tool.devices.crunch import crunch
 from mirage_lab.tool.devices.direct_stackv4 import direct_stackv4_with_default_ipv4, direct_stackv4_with_dhcp, direct_stackv4_with_static_ipv4
+from mirage_lab.tool.devices.direct_stackv4v6 import direct_stackv4v6
 from mirage_lab.tool.devices.dns import dns_resolver, dns_server
 from mirage_lab.tool.devices.etif import etif
 from mirage_lab.tool.devices.ipv4 import ipv4
@@ -31,6 +32,7 @@ __all__ = [
     "direct_stackv4_with_default_ipv4",
     "direct_stackv4_with_dhcp",
     "direct_stackv4_with_static_ipv4",
+    "direct_stackv4v6",
     "dns_resolver",
     "dns_server",
     "etif",

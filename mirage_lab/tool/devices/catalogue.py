@@ -20,11 +20,12 @@ CATALOGUE: Final[dict[str, tuple[str, ...]]] = {
     "STACKV4": ("direct_stackv4_with_static_ipv4", "direct_stackv4_with_default_ipv4", "direct_stackv4_with_dhcp", "direct_stackv4", "socket_stackv4"),
     "DNS": ("dns_resolver",),
     "DNS_SERVER": ("dns_server",),
+    "STACKV4V6": ("direct_stackv4v6",),
     "KV_RO": ("crunch",),
     "BLOCK": ("ramdisk",),
 }
 
-SELDOM: Final = frozenset({"DNS", "DNS_SERVER"})
+SELDOM: Final = frozenset({"DNS", "DNS_SERVER", "STACKV4V6"})
 """Module types that a plan does not name as left out: few unikernels have them."""
 
 

@@ -8,16 +8,22 @@ from typing import Any
 
 import pytest
 
+from mirage_lab import Lab, devices, unikernel
+from mirage_lab.plot import conversations
 from mirage_lab.runtime import World, tasks
+from mirage_lab.signatures import IpV6, StackV4V6, TcpV6, UdpV6
 from mirage_lab.signatures.errors import ConnectionRefused, ConnectionTimedOut, LocalProtocolError, MirageError
 from mirage_lab.signatures.network import TcpFlow
 from mirage_lab.signatures.units import Ns, ms, seconds
 from mirage_lab.tcpip import neighbours
 from mirage_lab.tcpip.advertiser import RouterAdvertiser
+from mirage_lab.tcpip.dissect import dissect
 from mirage_lab.tcpip.slaac import State as AddressState
 from mirage_lab.tcpip.stack46 import Stack46
 from mirage_lab.tcpip.wire import icmpv6, ipv6, nd, tcp
 from mirage_lab.tcpip.wire.address6 import ALL_NODES, ip6_int, multicast_mac
+from mirage_lab.testing import Broken, check_ipv6, check_stackv4v6, check_tcpv6, check_udpv6
+from mirage_lab.testing.changed import changed
 from mirage_lab.tracing.capture import Capture
 from mirage_lab.vnetif import Netif, Segment
 
@@ -436,3 +442,69 @@ def test_frames_that_lie_are_dropped() -> None:
     assert lan.stacks[0].icmpv6.statistics().echoes == 0 and sum(lan.stacks[0].udpv6.statistics().dropped.values()) == 1
     assert dropped(lan.stacks[0]) == {"malformed": len(whole) + 1, "source of nobody": 1}
     assert multicast_mac(ALL_NODES).hex(":") == "33:33:00:00:00:01"
+
+
+def test_two_stacks_keep_the_promises_of_a_stackv4v6_and_its_parts() -> None:
+    lan = Lan()
+    one, other = lan.stacks
+    assert isinstance(one, StackV4V6) and isinstance(one.ipv6, IpV6) and isinstance(one.tcpv6, TcpV6) and isinstance(one.udpv6, UdpV6)
+    check_stackv4v6(one, other, "10.0.0.2", "2001:db8::2")
+    frames = [lambda: [frame.data for frame in lan.capture.frames]]
+    check_tcpv6(one.tcpv6, other.tcpv6, "2001:db8::2", 90, nobody="2001:db8::99")
+    check_udpv6(one.udpv6, other.udpv6, "2001:db8::2", *frames)
+    check_ipv6(one.ipv6, "2001:db8::2", *frames)
+
+
+def test_a_listener_of_one_family_only_breaks_the_promise() -> None:
+    lan = Lan()
+    one, other = lan.stacks
+    with pytest.raises(Broken, match="2001:db8::2"):
+        check_stackv4v6(one, changed(other, listen_tcp=lambda stack, port, serve: stack.listen_tcpv4(port, serve)), "10.0.0.2", "2001:db8::2")
+
+
+def test_a_unikernel_of_a_lab_makes_its_address_of_the_prefix_its_lan_announces() -> None:
+    with Lab(seed=1, name="slaac") as lab:
+        lan = lab.lan("br0", ipv6="fd00:1::/64")
+        heard: list[Any] = []
+
+        @unikernel
+        async def pinger(stack: StackV4V6) -> None:
+            await tasks.sleep(seconds(8))
+            heard.append((stack.ipv6.get_ips()[-1], stack.ipv6.get_gateways(), await stack.icmpv6.ping("fd00:1::1")))  # type: ignore[attr-defined]
+
+        lab.create(pinger(devices.direct_stackv4v6(devices.netif("0"))), vif=[lan]).unpause()
+        lab.run(seconds(12))
+        [(address, routers, took)] = heard
+        assert address.startswith("fd00:1::") and routers[0].startswith("fe80::") and took > 0
+        assert "ipv6='fd00:1::/64'" in str(lab.script())
+
+
+def test_what_crosses_the_lan_is_told_in_words_with_the_ends_of_each_connection() -> None:
+    lan = Lan(static=False)
+    RouterAdvertiser(lan.stacks[1].ipv6, "fd00:1::/64", mtu=1_400)
+    lan.world.advance(seconds(10))
+    lan.stacks[1].listen_tcp(7, echo)
+    lan.run(exchange(lan.stacks[0], b"hello", "fd00:1::ff:fe00:1"), lan.stacks[0].icmpv6.ping(LINK), exchange(lan.stacks[0], b"hello", LINK))
+    lan.stacks[0].udp.write(LINK, 99, bytes(3_000))
+    lan.world.advance(Ns(lan.world.now + seconds(1)))
+    told = [dissect(frame.data) for frame in lan.capture.frames]
+    assert not [packet for packet in told if packet.info.startswith("malformed") or "wrong" in packet.info]
+    infos = "\n".join(packet.info for packet in told)
+    for words in (
+        "neighbor solicitation: who has fe80::ff:fe00:2?", "fe80::ff:fe00:2 is at 02:00:00:00:00:02 (router, solicited, override)",
+        "a router for 1800 s, prefix fd00:1::/64, MTU 1400", "echo request id=", "destination unreachable (port)", "fragment at 0 of next header 17",
+    ):  # fmt: skip
+        assert words in infos, words
+    [syn] = [packet for packet in told if packet.tcp is not None and packet.tcp.flags == tcp.SYN and packet.dst == LINK]
+    assert (syn.src, syn.protocol, syn.tcp.mss if syn.tcp else 0) == ("fe80::ff:fe00:1", "TCP", 1_340)
+    rows = conversations(lan.capture, "tcp")
+    assert any(LINK in str(row) for row in rows)
+
+
+def test_any_cut_of_a_frame_is_told_and_nothing_raised() -> None:
+    lan = Lan().settled()
+    lan.run(lan.stacks[0].icmpv6.ping("2001:db8::2"))
+    for frame in lan.capture.frames[:12]:
+        for end in range(len(frame.data)):
+            dissect(frame.data[:end])
+            dissect(frame.data[:end] + b"\xff" * (len(frame.data) - end))

@@ -23,7 +23,7 @@ FILES = {"a": b"hello"}
 
 def test_every_signature_has_a_suite() -> None:
     kinds = [kind for name in signatures.__all__ if hasattr(kind := getattr(signatures, name), "module_type")]
-    assert len(kinds) == 25
+    assert len(kinds) == 29
     for kind in kinds:
         check = getattr(testing, f"check_{kind.module_type.lower()}")
         assert check.__doc__.startswith(f"{kind.module_type}: ") or f"{kind.module_type}: " in check.__doc__

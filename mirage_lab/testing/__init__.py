@@ -9,7 +9,7 @@ tests run them on each implementation; a device that never answers is ended by v
 tests, this room re-exports all its checks.  Nobody in the lab imports it.
 
 Reading order: storage (the shortest suites), suite (how they run), story, small, flows, links, stacks, stacks6, naming, applications, pair
-(two machines in a cell), exercises (claims about a trace).
+(two machines in a cell), tcpstory (one connection, a step a line), exercises (claims about a trace).
 """
 
 from mirage_lab.testing.applications import check_conduit, check_http, check_resolver
@@ -24,6 +24,7 @@ from mirage_lab.testing.storage import check_block, check_fs, check_kv_ro
 from mirage_lab.testing.stores import check_irmin
 from mirage_lab.testing.story import Broken, Story
 from mirage_lab.testing.suite import suite
+from mirage_lab.testing.tcpstory import tcp_story
 
 __all__ = [
     "Broken",
@@ -60,4 +61,5 @@ __all__ = [
     "check_udpv4",
     "check_udpv6",
     "suite",
+    "tcp_story",
 ]

@@ -153,7 +153,7 @@ class Pcb(Calls):
         self.begin(1, self.recovery.sack)
         if self.rtt.srtt:
             self.recovery.board.min_rtt = self.rtt.srtt
-        self._go(Event.SYN_ACKED)
+        self._go(Event.SEND_FIN if self.closing else Event.SYN_ACKED)
         if self.keepalive:
             self.heard(now)
         return ESTABLISHED | WRITABLE
@@ -196,8 +196,6 @@ class Pcb(Calls):
                 self._replies += [reset] if reset else []
                 return 0
             happened = self._established(segment, now)
-            if self.closing:
-                self._go(Event.SEND_FIN)
         elif self.keepalive:
             self.heard(now)
         if self.ecn:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from mirage_lab import Lab, devices, ms, seconds, unikernel
+from mirage_lab import Lab, devices, ms, read_capture, seconds, unikernel
 from mirage_lab.runtime import tasks
 from mirage_lab.signatures import StackV4V6
+from mirage_lab.tcpip.displayfilter import compile_filter
 
 DATA = random.Random(6).randbytes(100_000)
 CHECKED = ("-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-o", "ipv6.defragment:FALSE")
@@ -89,3 +90,26 @@ def test_tshark_sees_the_messages_we_say(require: Callable[[str], str], tmp_path
         "tcp.flags.syn == 1 && ipv6.addr == 2001:db8::3 && tcp.options.mss_val == 1440",
     ):
         assert tshark(program, path, "-Y", words) != "", words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ipv6", "icmpv6", "icmpv6.type == 135", "icmpv6.code == 4", "ipv6.src == fe80::/10", "ipv6.addr == 2001:db8::2", "ipv6.nxt == 44",
+        "ipv6.plen > 1000", "ipv6.hlim == 255", "tcp.port == 80", "tcp.stream == 0 && tcp.seq > 50000", "udp.port == 9", "udp", "tcp.len == 1428",
+        "icmpv6.nd.ns.target_address == 2001:db8::2", "icmpv6.nd.na.target_address == 2001:db8::2", "ipv6.dst[0:2] == ff:02", "ipv6.tclass.ecn == 0",
+    ],
+)  # fmt: skip
+def test_a_filter_lets_pass_what_tshark_lets_pass(require: Callable[[str], str], captures: tuple[Path, list[bytes]], words: str) -> None:
+    path, frames = captures
+    wanted = compile_filter(words)
+    ours = [n for n, frame in enumerate(frames, 1) if wanted.matches(n, n, frame)]
+    theirs = [int(n) for n in tshark(require("tshark"), path, "-Y", words, "-T", "fields", "-e", "frame.number").split()]
+    assert ours == theirs and ours
+
+
+@pytest.fixture(scope="module")
+def captures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes]]:
+    path = tmp_path_factory.mktemp("ipv6") / "all.pcapng"
+    captured(path)
+    return path, [frame.data for frame in read_capture(path)]

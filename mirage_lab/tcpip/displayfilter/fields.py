@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mirage_lab.tcpip.displayfilter.applications import APPLICATIONS
 from mirage_lab.tcpip.displayfilter.kinds import Field, Kind, Reader, a
-from mirage_lab.tcpip.displayfilter.places import ARP, ETH, ICMP, IP, QUOTED, TCP, UDP, WHOLE, Seen
+from mirage_lab.tcpip.displayfilter.places import ARP, ETH, ICMP, ICMP6, IP, IP6, QUOTED, TCP, UDP, WHOLE, Seen
 
 __all__ = ["FIELDS", "Field", "Kind", "Reader", "a"]
 
@@ -45,6 +45,31 @@ def _u32(layer: int, offset: int, needs: int = 0) -> Reader:
     def read(seen: Seen) -> list[int]:
         frame = seen.frame
         return [int.from_bytes(frame[at + offset : at + offset + 4], "big") for at, shown, _, _ in seen.places[layer] if shown >= needs]
+
+    return read
+
+
+def _u128(layer: int, offset: int) -> Reader:
+    def read(seen: Seen) -> list[int]:
+        return [int.from_bytes(seen.frame[at + offset : at + offset + 16], "big") for at, shown, _, _ in seen.places[layer] if shown >= offset + 16]
+
+    return read
+
+
+def _target(kind: int) -> Reader:
+    """Return a reader of the target of a neighbour solicitation (135) or advertisement (136)."""
+
+    def read(seen: Seen) -> list[int]:
+        frame = seen.frame
+        return [int.from_bytes(frame[at + 8 : at + 24], "big") for at, shown, _, _ in seen.places[ICMP6] if shown >= 24 and frame[at] == kind]
+
+    return read
+
+
+def _echo6(offset: int) -> Reader:
+    def read(seen: Seen) -> list[int]:
+        frame = seen.frame
+        return [frame[at + offset] << 8 | frame[at + offset + 1] for at, shown, _, _ in seen.places[ICMP6] if shown >= 8 and frame[at] in (128, 129)]
 
     return read
 
@@ -218,6 +243,8 @@ _ETH_DST: Final = _part(ETH, 0, 6)
 _ETH_SRC: Final = _part(ETH, 6, 6)
 _IP_SRC: Final = _u32(IP, 12)
 _IP_DST: Final = _u32(IP, 16)
+_IP6_SRC: Final = _u128(IP6, 8)
+_IP6_DST: Final = _u128(IP6, 24)
 _UDP_SRC: Final = _u16(UDP, 0)
 _UDP_DST: Final = _u16(UDP, 2)
 _TCP_SRC: Final = _u16(TCP, 0)
@@ -232,7 +259,7 @@ _ALL: Final = (
     Field("eth.dst", Kind.MAC, "where it goes", _ETH_DST),
     Field("eth.src", Kind.MAC, "where it comes from", _ETH_SRC),
     Field("eth.addr", Kind.MAC, "either of the two", _both(_ETH_DST, _ETH_SRC)),
-    _number("eth.type", 16, "what it carries: 0x0800 is IPv4, 0x0806 ARP", _u16(ETH, 12)),
+    _number("eth.type", 16, "what it carries: 0x0800 is IPv4, 0x86dd IPv6, 0x0806 ARP", _u16(ETH, 12)),
     _layer("arp", "ARP", ARP, lambda frame, at, have: 8 + 2 * (frame[at + 4] + frame[at + 5]) if have >= 8 else have),
     _number("arp.opcode", 16, "1 asks, 2 answers", _u16(ARP, 6)),
     Field("arp.src.hw_mac", Kind.MAC, "the sender's MAC address", _arp_mac(target=False)),
@@ -259,6 +286,23 @@ _ALL: Final = (
     _number("icmp.checksum", 16, "checksum", _u16(ICMP, 2)),
     _number("icmp.ident", 16, "identifier of an echo", _icmp_echo(4)),
     _number("icmp.seq", 16, "sequence number of an echo", _icmp_echo(6)),
+    _layer("ipv6", "IPv6", IP6, lambda frame, at, have: 40),
+    _number("ipv6.version", 4, "6", _u8(IP6, 0, shift=4)),
+    _number("ipv6.tclass.ecn", 2, "what routers say of congestion", _u8(IP6, 1, needs=4, shift=4, mask=3)),
+    _number("ipv6.plen", 16, "length of what follows the header, bytes", _u16(IP6, 4)),
+    _number("ipv6.nxt", 8, "what follows: 6 is TCP, 17 UDP, 44 a fragment, 58 ICMPv6", _u8(IP6, 6)),
+    _number("ipv6.hlim", 8, "hop limit", _u8(IP6, 7)),
+    Field("ipv6.src", Kind.ADDRESS6, "where it comes from", _IP6_SRC),
+    Field("ipv6.dst", Kind.ADDRESS6, "where it goes", _IP6_DST),
+    Field("ipv6.addr", Kind.ADDRESS6, "either of the two", _both(_IP6_SRC, _IP6_DST)),
+    _layer("icmpv6", "ICMPv6", ICMP6, lambda frame, at, have: have),
+    _number("icmpv6.type", 8, "128 asks for an echo, 129 is one, 133 to 136 find routers and neighbours, 1 unreachable", _u8(ICMP6, 0)),
+    _number("icmpv6.code", 8, "what of this type", _u8(ICMP6, 1)),
+    _number("icmpv6.checksum", 16, "checksum", _u16(ICMP6, 2)),
+    _number("icmpv6.echo.identifier", 16, "identifier of an echo", _echo6(4)),
+    _number("icmpv6.echo.sequence_number", 16, "sequence number of an echo", _echo6(6)),
+    Field("icmpv6.nd.ns.target_address", Kind.ADDRESS6, "who is asked for", _target(135)),
+    Field("icmpv6.nd.na.target_address", Kind.ADDRESS6, "who answers", _target(136)),
     _layer("udp", "UDP", UDP, lambda frame, at, have: 8),
     _number("udp.srcport", 16, "source port", _UDP_SRC),
     _number("udp.dstport", 16, "destination port", _UDP_DST),

@@ -29,7 +29,7 @@ from mirage_lab.tcpip.displayfilter.compare import (
     with_value,
 )
 from mirage_lab.tcpip.displayfilter.fields import FIELDS, Field, Kind, Reader, a
-from mirage_lab.tcpip.displayfilter.values import FULL, BadValue, spans, value
+from mirage_lab.tcpip.displayfilter.values import WHOLE_ADDRESS, BadValue, spans, value
 from mirage_lab.tcpip.displayfilter.words import END, FilterError, Word, words
 
 __all__ = ["parse"]
@@ -186,8 +186,8 @@ class _Parser:
 
     def slice(self, field: Field, word: Word, cut: Word) -> _Side:
         read = field.read
-        if field.kind == Kind.ADDRESS:
-            read = _four(read)
+        if field.kind in WHOLE_ADDRESS:
+            read = _octets(read, 4 if field.kind == Kind.ADDRESS else 16)
         elif field.kind not in (Kind.MAC, Kind.BYTES, Kind.LAYER):
             self.wrong(f"{field.name} is {a(field.kind)}, which has no bytes to slice", cut)
         try:
@@ -207,9 +207,9 @@ class _Parser:
             return pairs(left.read, mark.kind, right.read)
         want = self.constant(left.field)
         read = left.read
-        if left.kind == Kind.ADDRESS:
+        if left.kind in WHOLE_ADDRESS:
             want, mask = want
-            read = read if mask == FULL else masked(read, mask)
+            read = read if mask == WHOLE_ADDRESS[left.kind] else masked(read, mask)
         return with_value(read, mark.kind, want)
 
     def holding(self, left: _Side, mark: Word) -> Test:
@@ -232,10 +232,10 @@ class _Parser:
             first = self.constant(left.field)
             if self.take(".."):
                 ranges.append((_low(left.kind, first), _high(left.kind, self.constant(left.field))))
-            elif left.kind == Kind.ADDRESS and first[1] != FULL:
+            elif left.kind in WHOLE_ADDRESS and first[1] != WHOLE_ADDRESS[left.kind]:
                 ranges.append((_low(left.kind, first), _high(left.kind, first)))
             else:
-                exact.add(first[0] if left.kind == Kind.ADDRESS else first)
+                exact.add(first[0] if left.kind in WHOLE_ADDRESS else first)
             if self.take(",") and self.next.kind == "}":
                 self.wrong("a value follows a comma", self.next)
         if not exact and not ranges:
@@ -274,7 +274,7 @@ class _Parser:
         near = difflib.get_close_matches(said, FIELDS, 3, 0.6)
         if near:
             return f"no field {word.text}; near it: {', '.join(near)}"
-        return f"no field {word.text}; there are frame, eth, arp, ip, icmp, udp, tcp, dns, dhcp and what is in them, as tcp.port"
+        return f"no field {word.text}; there are frame, eth, arp, ip, icmp, ipv6, icmpv6, udp, tcp, dns, dhcp and what is in them, as tcp.port"
 
 
 def _comparable(kind: str) -> str:
@@ -282,13 +282,13 @@ def _comparable(kind: str) -> str:
     return {Kind.LAYER: Kind.BYTES, Kind.FLAG: Kind.NUMBER}.get(kind, kind)
 
 
-def _four(read: Reader) -> Reader:
-    return lambda seen: [address.to_bytes(4, "big") for address in read(seen)]
+def _octets(read: Reader, size: int) -> Reader:
+    return lambda seen: [address.to_bytes(size, "big") for address in read(seen)]
 
 
 def _low(kind: str, found: Any) -> Any:
-    return found[0] if kind == Kind.ADDRESS else found
+    return found[0] if kind in WHOLE_ADDRESS else found
 
 
 def _high(kind: str, found: Any) -> Any:
-    return found[0] | (FULL ^ found[1]) if kind == Kind.ADDRESS else found
+    return found[0] | (WHOLE_ADDRESS[kind] ^ found[1]) if kind in WHOLE_ADDRESS else found

@@ -20,6 +20,7 @@ class Kind:
     FLAG: Final = "flag"
     MAC: Final = "MAC address"
     ADDRESS: Final = "IPv4 address"
+    ADDRESS6: Final = "IPv6 address"
     SECONDS: Final = "seconds"
     BYTES: Final = "bytes"
     TEXT: Final = "text"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mirage_lab.tcpip.displayfilter.places import IP, TCP, WHOLE, Seen
+from mirage_lab.tcpip.displayfilter.places import IP, IP6, TCP, WHOLE, Seen
 from mirage_lab.tcpip.wire.seq import MASK
 from mirage_lab.tcpip.wire.tcp import ACK, SYN
 
@@ -51,8 +51,13 @@ class Streams:
             frame = seen.frame
             seq, ack = int.from_bytes(frame[at + 4 : at + 8], "big"), int.from_bytes(frame[at + 8 : at + 12], "big")
             flags = frame[at + 13]
-            ip = seen.places[IP][-1][0]
-            src, dst, ports = frame[ip + 12 : ip + 16], frame[ip + 16 : ip + 20], frame[at : at + 4]
+            if seen.places[IP]:
+                ip = seen.places[IP][-1][0]
+                src, dst = frame[ip + 12 : ip + 16], frame[ip + 16 : ip + 20]
+            else:
+                ip = seen.places[IP6][-1][0]
+                src, dst = frame[ip + 8 : ip + 24], frame[ip + 24 : ip + 40]
+            ports = frame[at : at + 4]
             there, back = src + dst + ports, dst + src + ports[2:] + ports[:2]
             way = self._ways.get(there)
             if new and (way is None or (flags & (SYN | ACK) == SYN and way.base not in (None, seq))):

@@ -9,13 +9,17 @@ from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.tcpip.displayfilter.fields import Field, Kind, a
 from mirage_lab.tcpip.displayfilter.words import Word
 from mirage_lab.tcpip.wire.address import ip_int, mac_bytes
+from mirage_lab.tcpip.wire.address6 import ip6_int
 
-__all__ = ["FULL", "BadValue", "Net", "Span", "spans", "value"]
+__all__ = ["FULL", "WHOLE_ADDRESS", "BadValue", "Net", "Span", "spans", "value"]
 
 FULL: Final = 0xFFFF_FFFF
 
+WHOLE_ADDRESS: Final = {Kind.ADDRESS: FULL, Kind.ADDRESS6: (1 << 128) - 1}
+"""The mask of an address without a prefix length, by the kind of its field."""
+
 Net = tuple[int, int]
-"""An IPv4 address and its mask, as `10.0.0.0/24`."""
+"""An address and its mask, as `10.0.0.0/24` or `2001:db8::/32`."""
 
 Span = tuple[int, int | None]
 """A part of some bytes: where it begins, from the end when negative, and its length, None for all the rest."""
@@ -48,6 +52,8 @@ def value(field: Field, word: Word) -> Any:
         return _mac(word.text)
     if field.kind == Kind.ADDRESS:
         return _address(word.text)
+    if field.kind == Kind.ADDRESS6:
+        return _address6(word.text)
     return _time(field, word.text)
 
 
@@ -122,6 +128,18 @@ def _address(text: str) -> Net:
     mask = (FULL << 32 - int(prefix)) & FULL if slash else FULL
     try:
         return ip_int(address) & mask, mask
+    except LocalProtocolError as error:
+        raise BadValue(str(error)) from None
+
+
+def _address6(text: str) -> Net:
+    address, slash, prefix = text.partition("/")
+    if slash and not (prefix.isascii() and prefix.isdigit() and len(prefix) <= 3 and int(prefix) <= 128):
+        raise BadValue(f"{text!r}: the prefix length is 0 to 128, as in 2001:db8::/32")
+    full = WHOLE_ADDRESS[Kind.ADDRESS6]
+    mask = (full << 128 - int(prefix)) & full if slash else full
+    try:
+        return ip6_int(address) & mask, mask
     except LocalProtocolError as error:
         raise BadValue(str(error)) from None
 

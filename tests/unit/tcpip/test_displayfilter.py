@@ -213,7 +213,7 @@ def test_and_binds_tighter_than_or_and_not_tightest(text: str, names: str) -> No
         ("tcp.prot == 80", 0, 8, "no field tcp.prot; near it: tcp.port, ip.proto, tcp.srcport"),
         ("ip and tcp.prot", 7, 8, "no field tcp.prot; near it"),
         ("TCP", 0, 3, "no field TCP; near it: tcp"),
-        ("xyzzy", 0, 5, "no field xyzzy; there are frame, eth, arp, ip, icmp, udp, tcp"),
+        ("xyzzy", 0, 5, "no field xyzzy; there are frame, eth, arp, ip, icmp, ipv6, icmpv6, udp, tcp"),
         ("tcp.nxtseq == 1", 0, 10, "tcp.nxtseq is tcp.seq and tcp.len together"),
         ("tcp.window_size > 1", 0, 15, "tcp.window_size_value is the number as sent"),
         ("tcp.analysis.retransmission", 0, 27, "tcp.analysis is left out"),

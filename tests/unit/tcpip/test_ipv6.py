@@ -17,6 +17,7 @@ from mirage_lab.signatures.network import TcpFlow
 from mirage_lab.signatures.units import Ns, ms, seconds
 from mirage_lab.tcpip import neighbours
 from mirage_lab.tcpip.advertiser import RouterAdvertiser
+from mirage_lab.tcpip.displayfilter import compile_filter
 from mirage_lab.tcpip.dissect import dissect
 from mirage_lab.tcpip.slaac import State as AddressState
 from mirage_lab.tcpip.stack46 import Stack46
@@ -508,3 +509,20 @@ def test_any_cut_of_a_frame_is_told_and_nothing_raised() -> None:
         for end in range(len(frame.data)):
             dissect(frame.data[:end])
             dissect(frame.data[:end] + b"\xff" * (len(frame.data) - end))
+
+
+def test_a_filter_names_ipv6_icmpv6_and_tcp_over_it() -> None:
+    lan = Lan().settled()
+    lan.stacks[1].listen_tcp(7, echo)
+    lan.run(exchange(lan.stacks[0], b"hello"), lan.stacks[0].icmpv6.ping("2001:db8::2"))
+    frames = [frame.data for frame in lan.capture.frames]
+
+    def count(text: str) -> int:
+        wanted = compile_filter(text)
+        return sum(wanted.matches(n, n, frame) for n, frame in enumerate(frames, 1))
+
+    assert count("icmpv6.type == 128 && icmpv6.echo.sequence_number") == count("icmpv6.type == 129") == 1
+    assert count("tcp.flags.syn == 1 && ipv6.src == 2001:db8::1") == 1 == count("tcp.flags.syn == 1 && ipv6.dst[15] == 02")
+    assert count("tcp.stream == 0") == count("tcp") == count("tcp && ipv6.addr == 2001:db8::/32") > 5
+    assert count("icmpv6.nd.ns.target_address == 2001:db8::2") > 0 == count("ipv6.addr == 2001:db9::/32")
+    assert count("ipv6.src in {:: fe80::/10}") > 0

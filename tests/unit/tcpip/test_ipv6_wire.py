@@ -209,3 +209,9 @@ def test_reassembly_is_bounded_in_packets_pieces_and_bytes() -> None:
     told = [engine.add("many", at * 8, True, bytes(8), Ns(0)) for at in range(200)]
     assert told.count("kept") == 128 and told[128] == "too many"
     assert engine.add("far", 65_528, False, bytes(8), Ns(0)) == "too long" and engine.add("odd", 0, True, bytes(7), Ns(0)) == "odd length"
+
+
+def test_a_last_fragment_that_ends_before_another_discards_all() -> None:
+    engine = Reassembly()
+    assert [engine.add("key", at, True, bytes(16), Ns(0)) for at in (0, 32)] == ["kept", "kept"]
+    assert engine.add("key", 16, False, bytes(8), Ns(0)) == "overlap"

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from mirage_lab.lab import Lab, read_capture
     from mirage_lab.signatures import unikernel
     from mirage_lab.signatures.units import Ns, ms, ns, seconds, us
+    from mirage_lab.sweep import sweep
     from mirage_lab.tool import configure, devices
 
 __version__ = "0.1.0"
-__all__ = ["Lab", "Ns", "configure", "devices", "ms", "ns", "read_capture", "seconds", "unikernel", "us"]
+__all__ = ["Lab", "Ns", "configure", "devices", "ms", "ns", "read_capture", "seconds", "sweep", "unikernel", "us"]
 
 _HOMES = {
     "Lab": "mirage_lab.lab",
@@ -30,6 +31,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "sweep":
+        return importlib.import_module("mirage_lab.sweep")  # a room that can be called: it has its function's name
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"mirage_lab has no {name!r}; it has {', '.join(__all__)}")

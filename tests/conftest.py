@@ -38,6 +38,7 @@ def ipython() -> Callable[[], AbstractContextManager[Any]]:
     @contextmanager
     def shell() -> Iterator[Any]:
         from mirage_lab import Lab
+        from mirage_lab.sweep import Sweep
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -52,6 +53,7 @@ def ipython() -> Callable[[], AbstractContextManager[Any]]:
                 lab.close()
             for name, hook in hooks.items():
                 setattr(Lab, name, hook)
+            Sweep.progress = None
             made.history_manager.end_session()
 
     return shell

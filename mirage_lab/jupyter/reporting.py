@@ -13,6 +13,7 @@ from mirage_lab.jupyter.places import cell_place
 from mirage_lab.jupyter.showing import picture_bundle
 from mirage_lab.runtime.places import Report, person_frames
 from mirage_lab.signatures.errors import MirageError
+from mirage_lab.sweep import Sweep
 
 __all__ = ["Reporting"]
 
@@ -30,6 +31,7 @@ class Reporting:
         lab_class.reporter = staticmethod(self.show)
         if os.environ.get("MIRAGE_LAB_PROGRESS", "on") != "off":
             lab_class.progress = staticmethod(self.progress)
+            Sweep.progress = staticmethod(self.progress)
         self._ipython.events.register("post_run_cell", self._after_cell)
         self._ipython.set_custom_exc((MirageError,), self._mistake)
 

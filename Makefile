@@ -1,7 +1,7 @@
 # Everything is done by bootstrap.py, which needs Python 3.11 and nothing else.
 PYTHON ?= python3
 
-.PHONY: help lab setup check test notebooks bench
+.PHONY: help lab setup check test notebooks bench fuzz
 help:
 	@echo "make lab        install and open JupyterLab at the tour"
 	@echo "make test       install and run every test"
@@ -9,6 +9,7 @@ help:
 	@echo "make check      ruff, mypy --strict, import contracts"
 	@echo "make notebooks  run the notebooks and compare their outputs"
 	@echo "make bench      measure, and write docs/benchmarks.md"
+	@echo "make fuzz       give the parsers bytes that lie, for a minute each"
 
-lab setup check test notebooks bench:
+lab setup check test notebooks bench fuzz:
 	@$(PYTHON) bootstrap.py $@

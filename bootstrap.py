@@ -7,6 +7,7 @@
     python3 bootstrap.py check       ruff, mypy --strict, import contracts
     python3 bootstrap.py notebooks   run the notebooks and compare their outputs
     python3 bootstrap.py bench       measure, and write docs/benchmarks.md
+    python3 bootstrap.py fuzz        give the parsers bytes that lie (--seconds for each, or NAMEs)
     python3 bootstrap.py doctor      say what is there, and what to do about what is not
     python3 bootstrap.py wheelhouse DIR    download everything, for machines without a network
     python3 bootstrap.py wheelhouse DIR --for windows-3.12 --for macos-arm-3.13    for other machines than this one
@@ -154,6 +155,26 @@ def bench(options: argparse.Namespace) -> int:
     return run(python(), "-m", "bench", *options.rest)
 
 
+def fuzz(options: argparse.Namespace) -> int:
+    """Give the parsers bytes that lie, each for a while, or all of them together."""
+    setup(options.source)
+    if subprocess.run([python(), "-c", "import atheris"], capture_output=True, check=False).returncode:
+        pip = (python(), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *source(options.source))
+        why = "installing atheris (it has wheels for Linux on x86-64, Python 3.11 to 3.13)"
+        must(*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(HERE / "requirements-fuzz.lock"), why=why)
+    names = options.rest
+    if not names and not options.together:
+        listed = subprocess.run([python(), "-m", "tests.fuzz", "--list"], cwd=HERE, capture_output=True, text=True, check=False)
+        names = listed.stderr.splitlines()
+    for name in names or [""]:
+        print(f"bootstrap: fuzzing {name or 'every parser'} for {options.seconds} s", flush=True)
+        code = run(python(), "-m", "tests.fuzz", "--seconds", str(options.seconds), *([name] if name else []))
+        if code:
+            print(f"bootstrap: {name or 'a parser'} did not bear it; the bytes are in build/fuzz", flush=True)
+            return code
+    return 0
+
+
 # Kinds of machine: (os_name, sys_platform) as markers of the lock know them, and the tags of their wheels, newest first.
 # There is no Intel Mac: for it argon2-cffi-bindings 26.2.0 (a part of Jupyter's server) has no wheel.
 KINDS = {
@@ -282,7 +303,8 @@ def main() -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    named = {"lab": lab, "test": test, "setup": None, "check": check, "notebooks": notebooks, "bench": bench, "doctor": doctor, "wheelhouse": wheelhouse}
+    named = {"lab": lab, "test": test, "setup": None, "check": check, "notebooks": notebooks, "bench": bench, "fuzz": fuzz}
+    named |= {"doctor": doctor, "wheelhouse": wheelhouse}
     for name, function in named.items():
         sub = commands.add_parser(name, help=(function or setup).__doc__)
         sub.add_argument("--from", dest="source", metavar="DIR", help="install from a directory of wheels, without a network")
@@ -294,8 +316,11 @@ def main() -> int:
             sub.add_argument("directory")
             told = "such as windows-3.12 or macos-arm-3.13; may be repeated"
             sub.add_argument("--for", dest="machines", metavar="MACHINE", action="append", default=[], help=told)
-        if name == "bench":
+        if name in ("bench", "fuzz"):
             sub.add_argument("rest", nargs="*")
+        if name == "fuzz":
+            sub.add_argument("--seconds", type=int, default=60, help="for each parser")
+            sub.add_argument("--together", action="store_true", help="all parsers in one go")
     options = parser.parse_args()
     if options.function is None:
         setup(options.source)

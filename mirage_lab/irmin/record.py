@@ -108,6 +108,8 @@ def read_record(data: bytes, commits: list[Commit], stored: Callable[[bytes], Co
                 steps = steps_of(reader.text())
             except PathError as error:
                 raise ObjectError(f"a record has a path that is none: {error}") from None
+            if not steps:
+                raise ObjectError("a record has contents where the root is")
             root = node.put(root, steps, Blob(reader.take(reader.u32()))) if reader.take(1) == b"\1" else node.remove(root, steps)
         body = reader.take(reader.u32())
         made = Commit(root, parents, info, name_of(COMMIT, body) if body else None)

@@ -161,6 +161,8 @@ class TcpStory:
                 self._tell(line, words)
             return
         actions = {"connect": self._connect, "listen": self._listen, "close": self._close, "abort": self._abort}
+        if word in ("connect", "listen") and (self.listening or self.pcb.state is not State.CLOSED or self.pcb.error):
+            raise LocalProtocolError(f"{line!r}: a story opens one connection, once")
         if word in actions and not words:
             actions[word]()
         elif word == "write":

@@ -117,8 +117,8 @@ class Arp(Device, Protocol):
 class IpV4(Device, Protocol):
     """IPV4 (RFC 791): packets to addresses.
 
-    Promises: only packets for us are passed up, with a good header.  Refusals: packets over the MTU are a
-    LocalProtocolError; without a route the packet is dropped and counted.
+    Promises: only packets for us are passed up, whole, with a good header; what does not fit the MTU goes in fragments.
+    Refusals: over 65,515 bytes, or TCP's over the MTU, are a LocalProtocolError; without a route the packet is dropped and counted.
     """
 
     module_type: ClassVar[str] = "IPV4"

@@ -15,7 +15,7 @@ from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.tcpip.drops import Drops
 from mirage_lab.tcpip.ethif import Ethif
-from mirage_lab.tcpip.fragments6 import Reassembly
+from mirage_lab.tcpip.fragments import Reassembly
 from mirage_lab.tcpip.icmpv6 import Icmpv6
 from mirage_lab.tcpip.ndp import Ndp
 from mirage_lab.tcpip.protocol import Receive

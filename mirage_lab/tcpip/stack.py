@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -45,12 +46,13 @@ class Stack:
         *,
         address: str = "10.0.0.2/24",
         gateway: str | None = None,
+        routes: Iterable[str] = (),
         profile: str = "today",
         congestion: str | None = None,
         ecn: bool | None = None,
     ) -> None:
         ethif = Ethif(queue, netif)
-        ipv4 = Ipv4(queue, ethif, Arp(queue, ethif, profile), address=address, gateway=gateway, profile=profile)
+        ipv4 = Ipv4(queue, ethif, Arp(queue, ethif, profile), address=address, gateway=gateway, routes=routes, profile=profile)
         self._assemble(queue, ipv4, Icmpv4(queue, ipv4), None, TcpV4(queue, ipv4, profile=profile, congestion=congestion, ecn=ecn))
 
     @classmethod
@@ -70,6 +72,7 @@ class Stack:
         self.udpv4 = udpv4 or Udpv4(queue, ipv4, icmpv4)
         self.tcpv4 = tcpv4
         icmpv4.on_unreachable[PROTO] = tcpv4.unreachable
+        icmpv4.on_too_big[PROTO] = tcpv4.too_big
 
     @property
     def id(self) -> str:

@@ -1,6 +1,8 @@
-"""ICMP (RFC 792): echo and destination unreachable.
+"""ICMP (RFC 792): echo, and the errors that hosts and routers tell.
 
     type 1 | code 1 | checksum 2 | echo: id 2, sequence 2 / errors: unused 4 | data
+
+A parameter problem has its pointer in the first unused byte, "fragmentation needed" the MTU in the last two (RFC 1191).
 """
 
 from __future__ import annotations
@@ -10,11 +12,20 @@ from dataclasses import dataclass
 from mirage_lab.tcpip.wire.checksum import checksum, valid
 from mirage_lab.tcpip.wire.error import WireError
 
-__all__ = ["ECHO_REPLY", "ECHO_REQUEST", "FRAGMENTATION_NEEDED", "PORT_UNREACHABLE", "PROTOCOL_UNREACHABLE", "UNREACHABLE", "Icmp", "decode", "encode"]
+__all__ = [
+    "ECHO_REPLY", "ECHO_REQUEST", "ERRORS", "FRAGMENTATION_NEEDED", "NET_UNREACHABLE", "PARAMETER_PROBLEM", "PORT_UNREACHABLE",
+    "PROTOCOL_UNREACHABLE", "REDIRECT", "SOURCE_QUENCH", "TIME_EXCEEDED", "UNREACHABLE", "Icmp", "decode", "encode",
+]  # fmt: skip
 
 ECHO_REPLY = 0
 UNREACHABLE = 3
+SOURCE_QUENCH = 4
+REDIRECT = 5
 ECHO_REQUEST = 8
+TIME_EXCEEDED = 11
+PARAMETER_PROBLEM = 12
+ERRORS = frozenset({UNREACHABLE, SOURCE_QUENCH, REDIRECT, TIME_EXCEEDED, PARAMETER_PROBLEM})
+NET_UNREACHABLE = 0
 PROTOCOL_UNREACHABLE = 2
 PORT_UNREACHABLE = 3
 FRAGMENTATION_NEEDED = 4

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mirage_lab.tcpip.wire.checksum import checksum, valid
 from mirage_lab.tcpip.wire.error import WireError
 
-__all__ = ["DF", "HEADER", "ICMP", "MF", "TCP", "UDP", "Header", "decode", "encode"]
+__all__ = ["DF", "HEADER", "ICMP", "MF", "OFFSET", "TCP", "UDP", "Header", "cut", "decode", "encode"]
 
 HEADER = 20
 ICMP = 1
@@ -67,3 +67,41 @@ def encode(header: Header) -> bytes:
     fields = [first, header.tos, header.length, header.ident, header.fragment, header.ttl, header.proto, 0, header.src, header.dst]
     blank = LAYOUT.pack(*fields) + header.options
     return blank[:10] + checksum(blank).to_bytes(2, "big") + blank[12:]
+
+
+def cut(packet: bytes, mtu: int) -> list[bytes]:
+    """Return the fragments of a packet, or of a fragment, that fit `mtu` bytes each (RFC 791 section 3.2).
+
+    Options whose copied flag is set go into each, all into the first.  Raises WireError if not even 8 bytes fit.
+    """
+    header = decode(packet)
+    rest = replace(header, options=_copied(header.options))
+    at, end = header.header_length, header.length
+    if mtu < at + 8:
+        raise WireError(f"an MTU of {mtu} has no room for the header of {at} bytes and 8 more")
+    offset = header.fragment & OFFSET
+    pieces = []
+    now = header
+    while at < end:
+        size = mtu - now.header_length & ~7
+        piece = packet[at : min(at + size, end)]
+        more = MF if at + size < end else header.fragment & MF
+        pieces.append(encode(replace(now, length=now.header_length + len(piece), fragment=more | offset)) + piece)
+        at += len(piece)
+        offset += len(piece) >> 3
+        now = rest
+    return pieces
+
+
+def _copied(options: bytes) -> bytes:
+    """Return the options that every fragment has, padded to four bytes; what cannot be read is left out."""
+    kept = bytearray()
+    at = 0
+    while at < len(options) and options[at]:
+        size = 1 if options[at] == 1 else options[at + 1] if at + 1 < len(options) else 0
+        if not size or size < 2 - (options[at] == 1) or at + size > len(options):
+            break
+        if options[at] & 0x80:
+            kept += options[at : at + size]
+        at += size
+    return bytes(kept) + bytes(-len(kept) % 4)

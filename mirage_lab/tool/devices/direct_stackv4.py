@@ -17,10 +17,14 @@ DEFAULT_GATEWAY = "10.0.0.1"
 def _connect(os: Any, keys: Mapping[str, Any], net: Any) -> Any:
     from mirage_lab.tcpip.stack import Stack
 
-    return Stack(os.queue, net, address=keys["address"], gateway=keys["gateway"], profile=keys.get("profile") or "today", congestion=keys.get("congestion"))
+    more: dict[str, Any] = {"routes": keys.get("routes") or (), "congestion": keys.get("congestion")}
+    return Stack(os.queue, net, address=keys["address"], gateway=keys["gateway"], profile=keys.get("profile") or "today", **more)
 
 
-def _stack(name: str, net: Impl, address: str, gateway: str | None, profile: str | None, congestion: str | None) -> Impl:
+def _stack(
+    name: str, net: Impl, address: str, gateway: str | None, profile: str | None, congestion: str | None, routes: tuple[str, ...] = ()
+) -> Impl:
+    more = {"congestion": congestion, "routes": routes}
     return Impl(
         name,
         "STACKV4",
@@ -28,7 +32,7 @@ def _stack(name: str, net: Impl, address: str, gateway: str | None, profile: str
         implementation="mirage_lab.tcpip.stack",
         args=(net,),
         holes=("NETWORK",),
-        keys={"address": address, "gateway": gateway, "profile": profile} | ({"congestion": congestion} if congestion else {}),
+        keys={"address": address, "gateway": gateway, "profile": profile} | {name: value for name, value in more.items() if value},
         targets=("xen",),
         why="Ethernet, ARP, IPv4, ICMP, UDP and TCP, down to the frame",
         fitting=fitting,
@@ -36,10 +40,19 @@ def _stack(name: str, net: Impl, address: str, gateway: str | None, profile: str
 
 
 def direct_stackv4_with_static_ipv4(
-    net: Impl, *, address: str, gateway: str | None = None, profile: str | None = None, congestion: str | None = None
+    net: Impl,
+    *,
+    address: str,
+    gateway: str | None = None,
+    routes: tuple[str, ...] = (),
+    profile: str | None = None,
+    congestion: str | None = None,
 ) -> Impl:
-    """Return a stack on `net` with `address` ("10.0.0.2/24"); `congestion`: newreno, cubic (today's) or bbr."""
-    return _stack("direct_stackv4_with_static_ipv4", net, address, gateway, profile, congestion)
+    """Return a stack on `net` with `address` ("10.0.0.2/24"); `congestion`: newreno, cubic (today's) or bbr.
+
+    `routes`: "10.1.0.0/16 via 10.0.0.9", for what the gateway is not the way to.
+    """
+    return _stack("direct_stackv4_with_static_ipv4", net, address, gateway, profile, congestion, routes)
 
 
 def direct_stackv4_with_default_ipv4(net: Impl, *, profile: str | None = None, congestion: str | None = None) -> Impl:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.signatures.units import Ns, seconds
-from mirage_lab.tcpip.fragments6 import MEMORY, PACKETS, Reassembly
+from mirage_lab.tcpip.fragments import MEMORY, PACKETS, Reassembly
 from mirage_lab.tcpip.wire import icmpv6, ipv6, nd
 from mirage_lab.tcpip.wire.address import end_text
 from mirage_lab.tcpip.wire.address6 import eui64, ip6_int, ip6_text, network6, solicited_node

@@ -115,13 +115,13 @@ def test_datagrams_arrive_and_a_port_nobody_has_is_unreachable() -> None:
     assert lan.stacks[1].icmpv4.statistics().errors_sent == 1 and lan.stacks[0].icmpv4.statistics().errors_heard == 1
 
 
-def test_a_protocol_nobody_speaks_is_unreachable_and_a_packet_too_long_refused() -> None:
+def test_a_protocol_nobody_speaks_is_unreachable_and_a_tcp_packet_too_long_refused() -> None:
     lan = Lan()
     lan.stacks[0].ipv4.write("10.0.0.2", 99, b"?")
     lan.world.advance(seconds(1))
     assert lan.stacks[0].icmpv4.statistics().errors_heard == 1
     with pytest.raises(LocalProtocolError, match="MTU"):
-        lan.stacks[0].ipv4.write("10.0.0.2", 17, bytes(1_481))
+        lan.stacks[0].ipv4.write("10.0.0.2", 6, bytes(1_481))
     lan.stacks[0].ipv4.write("192.168.1.1", 17, b"x")
     assert lan.stacks[0].ipv4.statistics().dropped == {"no route": 1}
 

@@ -1,7 +1,8 @@
-"""fragments6: packets put together again from their fragments (RFC 8200 section 4.5); an overlap discards all (RFC 5722).
+"""fragments: packets put together again from their fragments (RFC 791 section 3.2, RFC 8200 section 4.5).
 
-A pure engine: told the time, it returns whole packets, and those whose time is over.  Bounded: 64 packets at a time and
-1 MiB in all, the oldest goes; 128 pieces and 65,535 bytes of one; 60 s.  `key` is whatever tells packets apart.
+An overlap discards all (RFC 5722); exact duplicates do no harm.  A pure engine: told the time, it returns whole packets, and
+those whose time is over.  Bounded: 64 packets at a time and 1 MiB in all, the oldest goes; 128 pieces of one.  `key` is
+whatever tells packets apart, so both families use it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Final
 
 from mirage_lab.signatures.units import Ns, seconds
 
-__all__ = ["LIFE", "Reassembly"]
+__all__ = ["LIFE", "LONGEST", "Reassembly"]
 
 LIFE: Final = seconds(60)
+"""How long a packet waits for the rest of it (RFC 8200 section 4.5)."""
 PACKETS: Final = 64
 PIECES: Final = 128
 LONGEST: Final = 65_535
@@ -38,7 +40,12 @@ class _Partial:
 class Reassembly:
     """The packets of one interface that are not whole yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, life: Ns = LIFE, longest: int = LONGEST) -> None:
+        """`life`: how long one waits; `longest`: bytes that one may have without its header."""
+        self.life = life
+        self.longest = longest
+        self.evicted = 0
+        """Packets given up to make room for others."""
         self._partial: dict[Hashable, _Partial] = {}
         self._held = 0
 
@@ -58,13 +65,13 @@ class Reassembly:
         """
         if more and (len(data) & 7 or not data):
             return "odd length"
-        if offset + len(data) > LONGEST:
+        if offset + len(data) > self.longest:
             return "too long"
         found = self._partial.get(key)
         if found is None:
             if len(self._partial) >= PACKETS:
-                self._drop(next(iter(self._partial)))
-            found = self._partial[key] = _Partial(Ns(now + LIFE))
+                self._evict()
+            found = self._partial[key] = _Partial(Ns(now + self.life))
         if found.spoilt:
             return "overlap"
         end = offset + len(data)
@@ -90,7 +97,7 @@ class Reassembly:
             found.total = end
         if found.held != found.total:
             while self._held > MEMORY:
-                self._drop(next(iter(self._partial)))
+                self._evict()
             return "kept"
         self._drop(key)
         return b"".join(piece for _, piece in found.pieces)
@@ -101,6 +108,10 @@ class Reassembly:
         found.pieces.clear()
         found.first = b""
         found.spoilt = True
+
+    def _evict(self) -> None:
+        self.evicted += 1
+        self._drop(next(iter(self._partial)))
 
     def _drop(self, key: Hashable) -> _Partial:
         found = self._partial.pop(key)

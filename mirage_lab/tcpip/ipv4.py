@@ -32,6 +32,8 @@ __all__ = ["Ipv4", "Ipv4Statistics"]
 TTL: Final = 64
 TTL_2014: Final = 38
 BROADCAST: Final = 0xFFFF_FFFF
+LEAST: Final = 68
+"""Every link takes this much (RFC 791 section 3.2)."""
 PATIENCE: Final = seconds(30)
 """How long fragments wait for the rest: RFC 791 says 15 s at least, RFC 1122 section 3.3.2 at most two minutes."""
 NO_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - no address yet, as DHCP begins with
@@ -45,7 +47,10 @@ Report = Callable[[int, int, int, bytes], None]
 """`report(type, code, rest, packet)`: say by ICMP what became of a packet."""
 
 Forward = Callable[["Ipv4", int, bytes], None]
-"""`forward(from, dst, packet)`: a packet for somebody else, or of ours that has no route here."""
+"""`forward(ipv4, dst, packet)`: a packet came for somebody else."""
+
+Elsewhere = Callable[["Ipv4", int, list[bytes]], None]
+"""`elsewhere(ipv4, dst, packets)`: packets of ours have no route from here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +83,24 @@ class Ipv4:
         address: str = "10.0.0.2/24",
         gateway: str | None = None,
         routes: Iterable[str] = (),
+        mtu: int | None = None,
         profile: str = "today",
     ) -> None:
-        """`routes`: "10.1.0.0/16 via 10.0.0.9", for what neither the link nor the gateway is the way to."""
+        """`routes`: "10.1.0.0/16 via 10.0.0.9", for what neither the link nor the gateway is the way to; `mtu`: less than the link's."""
         self.queue = queue
         self.ethif = ethif
         self.arp = arp
         self.profile = profile
         self.address = self.prefix = self.mask = 0
         self.gateway: int | None = None
-        self.mtu = ethif.mtu
+        self.mtu = ethif.mtu if mtu is None else mtu
+        if not LEAST <= self.mtu <= ethif.mtu:
+            raise LocalProtocolError(f"{ethif.id}: an MTU of {self.mtu}; on this link it is {LEAST} to {ethif.mtu}")
         self.ecn = 0
         """The two ECN bits of the packet that is being passed up (RFC 3168 section 5)."""
         self.report: Report | None = None
         self.forward: Forward | None = None
+        self.elsewhere: Elsewhere | None = None
         self._ttl = TTL_2014 if profile == "2014" else TTL
         self._broadcast = BROADCAST
         self._handlers: dict[int, Receive] = {}
@@ -293,7 +302,7 @@ class Ipv4:
         packet = words.to_bytes(20, "big") + payload
         hop = self._next_hop(dst)
         if hop is None:
-            self._no_route(dst, packet)
+            self._no_route(dst, [packet])
             return
         mac = BROADCAST_MAC if hop in (BROADCAST, self._broadcast) else self._table.get(hop)
         if mac is not None:
@@ -318,16 +327,15 @@ class Ipv4:
         """Send packets that are made already by the way to `dst`, together."""
         hop = self._next_hop(dst)
         if hop is None:
-            for packet in packets:
-                self._no_route(dst, packet)
+            self._no_route(dst, packets)
         elif hop in (BROADCAST, self._broadcast):
             self._resolved(BROADCAST_MAC, packets, hop)
         else:
             self.arp.resolve(hop, lambda found: self._resolved(found, packets, hop))
 
-    def _no_route(self, dst: int, packet: bytes) -> None:
-        if self.forward is not None:
-            self.forward(self, dst, packet)
+    def _no_route(self, dst: int, packets: list[bytes]) -> None:
+        if self.elsewhere is not None:
+            self.elsewhere(self, dst, packets)
         else:
             self._drops("no route", dst=ip_text(dst))
 

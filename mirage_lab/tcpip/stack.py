@@ -38,6 +38,8 @@ class Stack:
     module_type: ClassVar[str] = "STACKV4"
     dhcp: Any = None
     """Who keeps the address of a stack that got it by DHCP (`dhcp.Configured`)."""
+    router: Any = None
+    """What forwards between this stack's network and others (`router.Router`)."""
 
     def __init__(
         self,
@@ -47,12 +49,13 @@ class Stack:
         address: str = "10.0.0.2/24",
         gateway: str | None = None,
         routes: Iterable[str] = (),
+        mtu: int | None = None,
         profile: str = "today",
         congestion: str | None = None,
         ecn: bool | None = None,
     ) -> None:
         ethif = Ethif(queue, netif)
-        ipv4 = Ipv4(queue, ethif, Arp(queue, ethif, profile), address=address, gateway=gateway, routes=routes, profile=profile)
+        ipv4 = Ipv4(queue, ethif, Arp(queue, ethif, profile), address=address, gateway=gateway, routes=routes, mtu=mtu, profile=profile)
         self._assemble(queue, ipv4, Icmpv4(queue, ipv4), None, TcpV4(queue, ipv4, profile=profile, congestion=congestion, ecn=ecn))
 
     @classmethod

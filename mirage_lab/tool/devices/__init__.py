@@ -16,6 +16,7 @@ from mirage_lab.tool.devices.etif import etif
 from mirage_lab.tool.devices.ipv4 import ipv4
 from mirage_lab.tool.devices.netif import netif
 from mirage_lab.tool.devices.ramdisk import ramdisk
+from mirage_lab.tool.devices.router import router
 from mirage_lab.tool.devices.socket_stackv4 import socket_stackv4
 from mirage_lab.tool.devices.tcpv4 import direct_stackv4, tcpv4
 from mirage_lab.tool.devices.timers import default_time
@@ -39,6 +40,7 @@ __all__ = [
     "ipv4",
     "netif",
     "ramdisk",
+    "router",
     "socket_stackv4",
     "tcpv4",
     "udpv4",

@@ -17,13 +17,15 @@ CATALOGUE: Final[dict[str, tuple[str, ...]]] = {
     "IPV4": ("ipv4",),
     "UDPV4": ("udpv4",),
     "TCPV4": ("tcpv4",),
-    "STACKV4": ("direct_stackv4_with_static_ipv4", "direct_stackv4_with_default_ipv4", "direct_stackv4_with_dhcp", "direct_stackv4", "socket_stackv4"),
+    "STACKV4": (
+        "direct_stackv4_with_static_ipv4", "direct_stackv4_with_default_ipv4", "direct_stackv4_with_dhcp", "direct_stackv4", "socket_stackv4", "router",
+    ),
     "DNS": ("dns_resolver",),
     "DNS_SERVER": ("dns_server",),
     "STACKV4V6": ("direct_stackv4v6",),
     "KV_RO": ("crunch",),
     "BLOCK": ("ramdisk",),
-}
+}  # fmt: skip
 
 SELDOM: Final = frozenset({"DNS", "DNS_SERVER", "STACKV4V6"})
 """Module types that a plan does not name as left out: few unikernels have them."""

@@ -17,14 +17,21 @@ DEFAULT_GATEWAY = "10.0.0.1"
 def _connect(os: Any, keys: Mapping[str, Any], net: Any) -> Any:
     from mirage_lab.tcpip.stack import Stack
 
-    more: dict[str, Any] = {"routes": keys.get("routes") or (), "congestion": keys.get("congestion")}
+    more: dict[str, Any] = {"routes": keys.get("routes") or (), "mtu": keys.get("mtu"), "congestion": keys.get("congestion")}
     return Stack(os.queue, net, address=keys["address"], gateway=keys["gateway"], profile=keys.get("profile") or "today", **more)
 
 
 def _stack(
-    name: str, net: Impl, address: str, gateway: str | None, profile: str | None, congestion: str | None, routes: tuple[str, ...] = ()
+    name: str,
+    net: Impl,
+    address: str,
+    gateway: str | None,
+    profile: str | None,
+    congestion: str | None,
+    routes: tuple[str, ...] = (),
+    mtu: int | None = None,
 ) -> Impl:
-    more = {"congestion": congestion, "routes": routes}
+    more = {"congestion": congestion, "routes": routes, "mtu": mtu}
     return Impl(
         name,
         "STACKV4",
@@ -45,14 +52,15 @@ def direct_stackv4_with_static_ipv4(
     address: str,
     gateway: str | None = None,
     routes: tuple[str, ...] = (),
+    mtu: int | None = None,
     profile: str | None = None,
     congestion: str | None = None,
 ) -> Impl:
     """Return a stack on `net` with `address` ("10.0.0.2/24"); `congestion`: newreno, cubic (today's) or bbr.
 
-    `routes`: "10.1.0.0/16 via 10.0.0.9", for what the gateway is not the way to.
+    `routes`: "10.1.0.0/16 via 10.0.0.9", for what the gateway is not the way to; `mtu`: the largest packet, if less than 1500.
     """
-    return _stack("direct_stackv4_with_static_ipv4", net, address, gateway, profile, congestion, routes)
+    return _stack("direct_stackv4_with_static_ipv4", net, address, gateway, profile, congestion, routes, mtu)
 
 
 def direct_stackv4_with_default_ipv4(net: Impl, *, profile: str | None = None, congestion: str | None = None) -> Impl:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from mirage_lab.signatures.flow import Flow
@@ -21,7 +21,10 @@ class Http(Protocol):
     module_type: ClassVar[str] = "HTTP"
 
     async def listen(self, handler: Callable[[Any], Awaitable[Any]]) -> None:
-        """Serve for ever: `handler(request)` returns the response."""
+        """Serve for ever: `handler(request)` returns the response; a request has `method`, `target`, `path`, `query`, `headers`, `body`."""
+
+    def respond(self, status: int = 200, body: bytes = b"", *, headers: Mapping[str, str] | None = None, content_type: str | None = None) -> Any:
+        """Return a response for a handler to return; raises LocalProtocolError for a header that would be two."""
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@
     heads_and_tails  two threads and a clock                   ping             measures the way to another machine
     web              nine lines that answer a browser          static_website   files out of a KV_RO
     dns              a name server whose zone is a file        lookup           asks for a name
-    router           forwards between two networks
+    router           forwards between two networks         site             files out of a KV_RO over HTTP/1.1
     services         echo, discard and chargen
     iperf3           what `iperf3 -c` measures against         iperf3_client    what measures against `iperf3 -s`
 """
@@ -16,8 +16,23 @@ from mirage_lab.skeleton.network import network
 from mirage_lab.skeleton.ping import ping
 from mirage_lab.skeleton.router import router
 from mirage_lab.skeleton.services import services
+from mirage_lab.skeleton.site import site
 from mirage_lab.skeleton.static_website import static_website
 from mirage_lab.skeleton.threads import heads_and_tails
 from mirage_lab.skeleton.web import web
 
-__all__ = ["dns", "heads_and_tails", "hello", "iperf3", "iperf3_client", "lookup", "network", "ping", "router", "services", "static_website", "web"]
+__all__ = [
+    "dns",
+    "heads_and_tails",
+    "hello",
+    "iperf3",
+    "iperf3_client",
+    "lookup",
+    "network",
+    "ping",
+    "router",
+    "services",
+    "site",
+    "static_website",
+    "web",
+]

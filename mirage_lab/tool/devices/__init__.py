@@ -13,6 +13,7 @@ from mirage_lab.tool.devices.direct_stackv4 import direct_stackv4_with_default_i
 from mirage_lab.tool.devices.direct_stackv4v6 import direct_stackv4v6
 from mirage_lab.tool.devices.dns import dns_resolver, dns_server
 from mirage_lab.tool.devices.etif import etif
+from mirage_lab.tool.devices.http_server import http_server
 from mirage_lab.tool.devices.ipv4 import ipv4
 from mirage_lab.tool.devices.netif import netif
 from mirage_lab.tool.devices.ramdisk import ramdisk
@@ -37,6 +38,7 @@ __all__ = [
     "dns_resolver",
     "dns_server",
     "etif",
+    "http_server",
     "ipv4",
     "netif",
     "ramdisk",

@@ -23,11 +23,12 @@ CATALOGUE: Final[dict[str, tuple[str, ...]]] = {
     "DNS": ("dns_resolver",),
     "DNS_SERVER": ("dns_server",),
     "STACKV4V6": ("direct_stackv4v6",),
+    "HTTP": ("http_server",),
     "KV_RO": ("crunch",),
     "BLOCK": ("ramdisk",),
 }  # fmt: skip
 
-SELDOM: Final = frozenset({"DNS", "DNS_SERVER", "STACKV4V6"})
+SELDOM: Final = frozenset({"DNS", "DNS_SERVER", "HTTP", "STACKV4V6"})
 """Module types that a plan does not name as left out: few unikernels have them."""
 
 

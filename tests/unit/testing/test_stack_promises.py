@@ -144,6 +144,9 @@ class Tiny:
         await self.arriving.put(theirs)
         return ours
 
+    def respond(self, status: int = 200, body: bytes = b"", **more: Any) -> bytes:
+        return body
+
     async def listen(self, handler: Callable[[Any], Awaitable[Any]]) -> None:
         async with tasks.nursery() as serving:
             while True:

@@ -335,12 +335,14 @@ def _icmp(packet: Packet, body: bytes, at: int, head: ipv4.Header) -> Packet:
     except WireError as error:
         return packet.malformed(str(error), at, at + len(body))
     names = {icmp.ECHO_REQUEST: "echo request", icmp.ECHO_REPLY: "echo reply", icmp.UNREACHABLE: "destination unreachable"}
+    names |= {icmp.TIME_EXCEEDED: "time exceeded", icmp.PARAMETER_PROBLEM: "parameter problem", icmp.REDIRECT: "redirect"}
     codes = {0: "network", 1: "host", 2: "protocol", 3: "port", 4: "fragmentation needed"}
     packet.info = names.get(said.type, f"type {said.type}, code {said.code}")
     if said.type in (icmp.ECHO_REQUEST, icmp.ECHO_REPLY):
         packet.info += f" id={said.rest >> 16:#06x} seq={said.rest & 0xFFFF} {len(said.data)} bytes"
     elif said.type == icmp.UNREACHABLE:
-        packet.info += f" ({codes.get(said.code, said.code)})"
+        fits = f", {said.rest & 0xFFFF} bytes fit" if said.code == icmp.FRAGMENTATION_NEEDED and said.rest & 0xFFFF else ""
+        packet.info += f" ({codes.get(said.code, said.code)}{fits})"
     packet.add(
         "ICMP",
         at,

@@ -66,9 +66,10 @@ def beside(namespace: list[str], require: Callable[[str], str], tmp_path: Path) 
     return play
 
 
-def test_ping_single_and_as_a_flood(beside: Scenario) -> None:
-    seen = beside("pinged", "0", "56", "1472", needs="ping")
-    for size in ("0", "56", "1472"):
+def test_ping_single_in_fragments_and_as_a_flood(beside: Scenario) -> None:
+    sizes = ("0", "56", "1472", "1473", "4000", "65507")
+    seen = beside("pinged", *sizes, needs="ping")
+    for size in sizes:
         assert "3 packets transmitted, 3 received, 0% packet loss" in seen[size]
     assert "2000 packets transmitted, 2000 received, 0% packet loss" in seen["flood"]
 

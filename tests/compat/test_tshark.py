@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from mirage_lab import Lab, devices, ms, seconds
-from mirage_lab.skeleton import static_website
+from mirage_lab import Lab, devices, ms, seconds, unikernel
+from mirage_lab.signatures import Console, StackV4
+from mirage_lab.skeleton import router, services, static_website
 
 BODY = random.Random(2).randbytes(200_000)
 CHECKED = ("-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE")
@@ -93,6 +94,38 @@ def test_of_what_crossed_the_lan_the_expert_finds_no_error(require: Callable[[st
         assert "Error" not in told, told
         assert tshark(program, crossed, "-Y", "tcp.checksum.status == 0 || ip.checksum.status == 0") == ""
         assert tshark(program, crossed, "-Y", "tcp.analysis.window_full && tcp.analysis.zero_window_probe") == ""
+
+
+def test_fragments_that_crossed_a_router_are_put_together(require: Callable[[str], str], tmp_path: Path) -> None:
+    """8,000 bytes there and back, cut for 1,500 bytes, cut again for 600, as the second lan saw them."""
+    path, program = tmp_path / "fragments.pcapng", require("tshark")
+    static = devices.direct_stackv4_with_static_ipv4
+    with Lab(seed=1, name="tshark") as lab:
+        near, far = lab.lan("br0", latency=ms(1)), lab.lan("br1", subnet="10.1.0.0/24", latency=ms(1))
+        trace = lab.capture(far)
+        ways = (static(devices.netif("0"), address="10.0.0.254/24"), static(devices.netif("1"), address="10.1.0.254/24", mtu=600))
+        lab.create(router(devices.default_console, devices.router(*ways)), vif=[near, far]).unpause()
+        lab.create(services(devices.default_console, static(devices.netif("0"), address="10.1.0.2/24", gateway="10.1.0.254")), vif=[far]).unpause()
+        client = static(devices.netif("0"), address="10.0.0.2/24", gateway="10.0.0.254")
+        vm = lab.create(teller(devices.default_console, client), vif=[near])
+        vm.unpause()
+        lab.run(seconds(2))
+        said = vm.console.text
+        trace.save(path)
+    assert tshark(program, path, "-Y", "ip.checksum.status == 0 || udp.checksum.status == 0 || icmp.checksum.status == 0") == ""
+    assert tshark(program, path, "-Y", "ip.fragment.overlap || ip.fragment.error || ip.fragment.overlap.conflict || ip.fragment.multipletails") == ""
+    whole = tshark(program, path, "-Y", "udp.length == 8008", "-T", "fields", "-e", "ip.src", "-e", "ip.fragment.count").split()
+    assert said == "8000 bytes came back\n"
+    assert whole[0] == "10.0.0.2" and int(whole[1]) > 8_000 // 600 and whole[2:] == ["10.1.0.2", "6"]
+    assert "Error" not in tshark(program, path, "-q", "-z", "expert,error")
+
+
+@unikernel
+async def teller(console: Console, stack: StackV4) -> None:
+    """Says 8,000 bytes to the echo of services."""
+    stack.listen_udpv4(5_000, lambda src, port, data: console.log(f"{len(data)} bytes came back"))
+    stack.udpv4.write("10.1.0.2", 7, bytes(n % 251 for n in range(8_000)), 5_000)
+    await stack.listen()
 
 
 def test_tshark_sees_the_options_we_say(require: Callable[[str], str], tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from mirage_lab.tcpip.dissect import dissect
 from mirage_lab.tcpip.dns.framing import Frames
 from mirage_lab.tcpip.dns.zonefile import ZoneError
 from mirage_lab.tcpip.dns.zonefile import parse as parse_zone
+from mirage_lab.tcpip.routes import parse_route
 from mirage_lab.tcpip.stack import Stack
 from mirage_lab.tcpip.wire import arp, dhcp, dns, dnsname, ethernet, icmp, icmpv6, ipv4, ipv6, nd, tcp, udp
 from mirage_lab.tcpip.wire.address import ip_int, mac_bytes, network
@@ -75,7 +76,7 @@ def _frame(ethertype: int, packet: bytes) -> bytes:
 
 
 def _ip(proto: int, payload: bytes, **header: Any) -> bytes:
-    return ipv4.encode(ipv4.Header(0x0A000001, 0x0A000002, proto, 20 + len(payload), **header)) + payload
+    return ipv4.encode(ipv4.Header(0x0A000001, 0x0A000002, proto, 20 + len(payload) + len(header.get("options", b"")), **header)) + payload
 
 
 def _ip6(proto: int, payload: bytes) -> bytes:
@@ -188,6 +189,7 @@ _ALL = (
     Target("ethernet", ethernet.decode, _WIRE, (FRAMES[0],), "tcpip.wire.ethernet.decode"),
     Target("arp", arp.decode, _WIRE, (ARP,), "tcpip.wire.arp.decode"),
     Target("ipv4", ipv4.decode, _WIRE, (_ip(1, ECHO), _ip(6, SYN)), "tcpip.wire.ipv4.decode"),
+    Target("ipv4 cut", lambda data: ipv4.cut(data, 28 + len(data) // 3), _WIRE, (_ip(17, DATAGRAM, options=b"\x94\x04\0\0\x07\x04\0\0"),)),
     Target("ipv6", ipv6.decode, _WIRE, (_ip6(6, SYN),), "tcpip.wire.ipv6.decode"),
     Target(
         "ipv6 extension headers",
@@ -221,6 +223,7 @@ _ALL = (
     Target("capture file", lambda data: [0 for _ in parse_savefile(data)], (PcapError,), (PCAP, PCAPNG), "tracing.savefile.parse"),
     Target("ipv4 address", _text(ip_int), (LocalProtocolError,), (b"10.0.0.2",)),
     Target("ipv4 network", _text(network), (LocalProtocolError,), (b"10.0.0.2/24",)),
+    Target("ipv4 route", _text(parse_route), (LocalProtocolError,), (b"10.1.0.0/16 via 10.0.0.9", b"default via 10.0.0.1")),
     Target("ipv6 address", _text(ip6_int), (LocalProtocolError,), (b"2001:db8::2", b"::ffff:10.0.0.2")),
     Target("ipv6 network", _text(network6), (LocalProtocolError,), (b"2001:db8::2/64",)),
     Target("mac address", _text(mac_bytes), (LocalProtocolError,), (b"02:00:00:00:00:01",)),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mirage_lab.runtime import World
 from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.signatures.units import Ns, ms, seconds
+from mirage_lab.tcpip.dissect import dissect
 from mirage_lab.tcpip.fragments import MEMORY, PACKETS, Reassembly
 from mirage_lab.tcpip.icmp import Icmpv4
 from mirage_lab.tcpip.paths import LIFE, MOST, PLATEAUS, Paths, plateau
@@ -355,3 +356,9 @@ def test_the_longest_prefix_wins() -> None:
 def test_a_route_that_is_none_is_refused(route: str) -> None:
     with pytest.raises(LocalProtocolError):
         Lan(routes=(route,))
+
+
+def test_frames_say_what_routers_say() -> None:
+    ethernet = bytes(12) + b"\x08\0"
+    assert dissect(ethernet + error(icmp.UNREACHABLE, 4, ours(), 1_280)).info == "destination unreachable (fragmentation needed, 1280 bytes fit)"
+    assert dissect(ethernet + error(icmp.TIME_EXCEEDED, 0, ours())).info == "time exceeded"

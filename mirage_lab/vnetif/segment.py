@@ -48,7 +48,7 @@ class LanStatistics:
 class Port:
     """Where a station is plugged in: `send(frame)` puts a frame on the lan; what arrives goes to `receive`."""
 
-    __slots__ = ("_segment", "backlog", "busy_until", "captures", "codel", "last", "name", "receive", "received", "red", "sent", "waiting")
+    __slots__ = ("_segment", "backlog", "busy_until", "captures", "codel", "last", "name", "receive", "received", "red", "sent", "starts", "waiting")
 
     def __init__(self, segment: Segment, name: str, receive: Receive) -> None:
         self.name = name
@@ -61,6 +61,7 @@ class Port:
         self.red: Red | None = None
         self.codel: Codel | None = None
         self.waiting: deque[Waiting] = deque()
+        self.starts: deque[int] = deque()
         self.backlog = 0
         self._segment = segment
 
@@ -261,7 +262,9 @@ class Segment:
             return self._next(port)
         cost = size * 8 * 1_000_000_000 // rate
         begin = max(now, port.busy_until)
-        length = (begin - now) // max(cost, 1)
+        while port.starts and port.starts[0] < now:
+            port.starts.popleft()
+        length = len(port.starts)
         if cost and length >= limit and begin > now:
             return self._drop(numbers, "queue full", size, port)
         if self.discipline == "red":
@@ -273,6 +276,7 @@ class Segment:
                     return self._drop(numbers, "RED", size, port)
                 frame = ce
                 self._note(numbers, "marked CE")
+        port.starts.append(begin)
         port.busy_until = start = begin + cost
         self._say_queue(port, rate, (start - now) * rate // 8_000_000_000)
         return self._transmit(start, port, frame, numbers)

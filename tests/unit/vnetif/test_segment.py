@@ -78,6 +78,16 @@ def test_rate_and_queue_bound_what_passes() -> None:
     assert party.lan.statistics().lost == {"queue full": 20 - len(times)}
 
 
+@pytest.mark.parametrize("discipline", ["droptail", "codel"])
+def test_a_short_frame_takes_one_place_in_the_queue_as_a_long_one_does(discipline: str) -> None:
+    party = Party(rate=1_000_000, queue=4, discipline=discipline)
+    for size in (1_500, 1_500, 60, 60, 60):
+        party.ports[1].send(frame(ALL, mac(1), bytes(size)))
+    party.run()
+    sizes = [len(data) - 14 for _, data in party.heard[2]]
+    assert sizes[:4] == [1_500, 1_500, 60, 60] and party.lan.statistics().lost.get("queue full", 0) <= 1
+
+
 def test_order_is_kept_under_jitter_and_not_under_reorder() -> None:
     def order(**faults: object) -> list[int]:
         party = Party(latency=ms(1), **faults)

@@ -14,7 +14,10 @@ from mirage_lab.lab.pictures import hosts
 from mirage_lab.lab.said import LabError
 from mirage_lab.lab.views.boot_bytes import domain_named
 from mirage_lab.lab.views.boot_timeline import said
-from mirage_lab.tcpip.dissect import dissect
+from mirage_lab.tcpip.dissect import Packet, Tcp, dissect
+from mirage_lab.tcpip.tcp.states import Event as Move
+from mirage_lab.tcpip.wire import tcp
+from mirage_lab.tcpip.wire.seq import distance
 from mirage_lab.tracing.capture import Capture, Frame
 from mirage_lab.tracing.recorder import Event, Recorder
 from mirage_lab.tracing.svg import visible
@@ -39,6 +42,15 @@ STEP: Final = 2_000
 AHEAD: Final = 4_000
 """Events after a frame among which its arrival is sought."""
 ARRIVALS: Final = 6
+NEAREST: Final = 6
+"""Causes between the arrival of a segment and what TCP made of it: hypercall, notification, upcall."""
+EARLIER: Final = 16
+"""Frames before and after one among which others of its connection are sought that arrived together with it."""
+MADE_BY: Final = {
+    Move.PASSIVE_OPEN.value: tcp.SYN, Move.SYN.value: tcp.SYN, Move.SYN_ACKED.value: tcp.ACK, Move.FIN_ACKED.value: tcp.ACK,
+    Move.FIN.value: tcp.FIN, Move.RESET.value: tcp.RST,
+}  # fmt: skip
+"""The flag of a segment that makes a move; programs and timers make the others."""
 SOON: Final = 50_000_000
 
 FORGOTTEN: Final = "events of that time are no longer kept"
@@ -89,7 +101,8 @@ def causes(lab: Lab, capture: Capture, frame: Frame) -> dict[str, Any]:
         chain.append(event)
         at = event.cause
     end = "outside" if not at else "more" if len(chain) == CHAIN else "dropped"
-    story = [*_before(lab, capture, frame, chain, end), _entered(frame), *_after(lab, capture, frame)]
+    arrivals = [] if frame.lost else _arrivals(lab, capture, frame)
+    story = [*_before(lab, capture, frame, chain, end), _entered(frame), *_after(lab, frame, arrivals), *_transitions(lab, capture, frame, arrivals)]
     return {"story": story, "chain": [_told(event) for event in chain], "end": end}
 
 
@@ -160,12 +173,12 @@ def _woken(lab: Lab, chain: list[Event], steps: list[Step], end: str) -> list[St
     return [_step("because", f"{woke.source} {woke.kind}: {said(woke, 120)}", woke), *steps]
 
 
-def _after(lab: Lab, capture: Capture, frame: Frame) -> list[Step]:
+def _after(lab: Lab, frame: Frame, arrivals: list[Event]) -> list[Step]:
     """Where a frame went: the rx rings it reached."""
     if frame.lost:
         return [_step("lost", f"never arrived: {frame.lost}", t=frame.t)]
     steps = []
-    for event in _arrivals(lab, capture, frame):
+    for event in arrivals:
         steps += _ring(lab, "rx", event, str(event.fields.get("vif", "")))
     if steps:
         return steps
@@ -176,6 +189,74 @@ def _after(lab: Lab, capture: Capture, frame: Frame) -> list[Step]:
     station = stations.get(frame.data[:6].hex(":"))
     reached = f"the {station} takes it as it is: it is on this computer and has no ring" if station else "no ring of a domain was reached, so far"
     return [_step("arrival", reached, t=frame.t)]
+
+
+def _transitions(lab: Lab, capture: Capture, frame: Frame, arrivals: list[Event]) -> list[Step]:
+    """What the TCP that got a segment became by it: its moves in the table of states whose causes lead back to the arrival.
+
+    A back end tells the domain once of all it has put into the ring: of those together the first that fits made the move.
+    """
+    recorder, seen = lab.machine.world.recorder, dissect(frame.data)
+    if frame.lost or seen.tcp is None or not (arrivals or frame.cause):
+        return []
+    together = _together(recorder, arrivals[0]) if arrivals else [frame.cause]
+    mates = {n: other for n in _near(frame) if arrivals and (other := _mate(lab, capture, n, frame, seen, together)) is not None}
+    flags, ack = seen.tcp.flags, seen.tcp.ack
+    before = [other for n, other in mates.items() if n < frame.n]
+    newest = all(distance(other.ack, ack) >= (1 if n < frame.n else 0) for n, other in mates.items() if other.flags & tcp.ACK)
+    ends = (f"{seen.dst}:{seen.tcp.dst_port}", f"{seen.src}:{seen.tcp.src_port}")
+    steps = []
+    for event in recorder.after(together[0], AHEAD):
+        if event.kind != "tcp.state" or (event.fields.get("local"), event.fields.get("remote")) != ends:
+            continue
+        why = str(event.fields.get("why"))
+        needed = MADE_BY.get(why, 0)
+        fits = newest if why == Move.FIN_ACKED.value else not any(other.flags & needed for other in before)
+        if flags & needed and fits and _leads_back(recorder, event, frozenset(together)):
+            steps.append(_step("transition", f"{event.source}: {event.fields.get('old')} to {event.fields.get('new')}, by {why}", event))
+            if len(steps) == ARRIVALS:
+                break
+    return steps
+
+
+def _near(frame: Frame) -> range:
+    return range(max(1, frame.n - EARLIER), frame.n + EARLIER)
+
+
+def _mate(lab: Lab, capture: Capture, n: int, frame: Frame, seen: Packet, together: list[int]) -> Tcp | None:
+    """Frame `n`, if it is another of the same connection and direction that arrived together with `frame`."""
+    other = capture.frame_number(n) if n != frame.n else None
+    if other is None or other.lost or other.data[:12] != frame.data[:12] or seen.tcp is None:
+        return None
+    told = dissect(other.data)
+    same = told.tcp is not None and (told.src, told.dst, told.tcp.src_port, told.tcp.dst_port) == (seen.src, seen.dst, seen.tcp.src_port, seen.tcp.dst_port)
+    return told.tcp if same and any(event.id in together for event in _arrivals(lab, capture, other)) else None
+
+
+def _together(recorder: Recorder, arrival: Event) -> list[int]:
+    """The arrivals in one ring that a domain was told of at once, in order."""
+    found = [arrival.id]
+    for way in (-1, 1):
+        for id in range(arrival.id + way, arrival.id + way * NEAR, way):
+            event = recorder.event(id)
+            if event is None or (event.kind == "xen.hypercall" and event.source == arrival.source):
+                break
+            if event.kind == "net.rx" and event.fields.get("vif") == arrival.fields.get("vif"):
+                found.append(id)
+    return sorted(found)
+
+
+def _leads_back(recorder: Recorder, event: Event, roots: frozenset[int]) -> bool:
+    """True if one of the nearest causes of `event` is among `roots`: no further frame lies between."""
+    at = event.cause
+    for _ in range(NEAREST):
+        if at in roots:
+            return True
+        cause = recorder.event(at) if at else None
+        if cause is None or cause.kind in ("net.rx", "net.tx"):
+            return False
+        at = cause.cause
+    return False
 
 
 def _ring(lab: Lab, way: str, event: Event, vif: str) -> list[Step]:

@@ -291,9 +291,25 @@ def test_a_frame_of_the_gateway_names_the_frame_it_answers_and_where_it_arrived(
         told = packets.VIEW.asks["packets.packet"](lab, {"capture": "br0", "n": 7})
         because = next(step for step in told["story"] if step["what"] == "because")
         assert because["frame"] == 6 and "gateway has no ring" in because["words"]
-        assert told["story"][-2]["words"] == "the back end puts 66 bytes into slot 3 of 256 of the rx ring of web"
+        assert told["story"][-3]["words"] == "the back end puts 66 bytes into slot 3 of 256 of the rx ring of web"
         both = packets.VIEW.asks["packets.packet"](lab, {"capture": "br0", "n": 8})
         assert "slot 4 of 256" in both["story"][-2]["words"]
+
+
+def test_a_segment_tells_the_move_it_made_and_only_that() -> None:
+    with Lab.demo("web", seed=1) as lab:
+        lab.fetch("10.0.0.2")
+        lab.run(seconds(1))
+        made = [[told for what, told in story(lab, n) if what == "transition"] for n in range(1, len(lab.traces[0]) + 1)]
+        assert [(n, *moves) for n, moves in enumerate(made, 1) if moves] == [
+            (5, "web: CLOSED to SYN_RECEIVED, by SYN to a listener"),
+            (6, "gateway: SYN_SENT to ESTABLISHED, by our SYN acknowledged"),
+            (7, "web: SYN_RECEIVED to ESTABLISHED, by our SYN acknowledged"),  # 8 arrived with it, and 7 was first
+            (11, "gateway: ESTABLISHED to CLOSE_WAIT, by FIN"),
+            (13, "web: FIN_WAIT_1 to FIN_WAIT_2, by our FIN acknowledged"),
+            (14, "web: FIN_WAIT_2 to TIME_WAIT, by FIN"),
+            (15, "gateway: LAST_ACK to CLOSED, by our FIN acknowledged"),
+        ]
 
 
 def test_a_broadcast_reaches_every_ring_but_the_senders() -> None:
@@ -352,7 +368,7 @@ def test_at_a_domains_own_port_frames_of_the_gateway_are_the_gateways() -> None:
         assert len(answers) == 3
         for each in answers:
             assert any("gateway has no ring" in step["words"] for step in each["story"])
-            assert "into slot" in each["story"][-2]["words"]
+            assert "into slot" in [step["words"] for step in each["story"] if step["what"] == "ring slot"][-1]
 
 
 def test_a_lost_frame_says_why_and_has_no_arrival() -> None:

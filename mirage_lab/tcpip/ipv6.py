@@ -12,12 +12,12 @@ from typing import ClassVar, Final
 
 from mirage_lab.runtime import RunQueue
 from mirage_lab.signatures.errors import LocalProtocolError
-from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.tcpip.drops import Drops
 from mirage_lab.tcpip.ethif import Ethif
 from mirage_lab.tcpip.fragments import Reassembly
 from mirage_lab.tcpip.icmpv6 import Icmpv6
 from mirage_lab.tcpip.ndp import Ndp
+from mirage_lab.tcpip.paths import Paths
 from mirage_lab.tcpip.protocol import Receive
 from mirage_lab.tcpip.slaac import Addresses
 from mirage_lab.tcpip.wire import icmpv6 as icmp
@@ -31,8 +31,6 @@ __all__ = ["Ipv6", "Ipv6Statistics"]
 
 HOPS: Final = 64
 LONGEST: Final = 65_535
-PATHS: Final = 1_024
-PATH_LIFE: Final = seconds(600)
 _TYPE = IPV6.to_bytes(2, "big")
 _START = ETHERNET + wire.HEADER
 
@@ -80,7 +78,7 @@ class Ipv6:
         self.hop_limit = HOPS
         self._handlers: dict[int, Receive] = {}
         self._drops = Drops(queue, "ip6.drop")
-        self._paths: dict[int, tuple[int, Ns]] = {}
+        self._paths = Paths()
         self._fragments = Reassembly()
         self._fragments_due = False
         self._ident = queue.rng("ipv6.ident").randrange(1 << 32)
@@ -240,7 +238,7 @@ class Ipv6:
         length = len(payload)
         source = self.addresses.source(dst) if src is None else src
         limit = self.hop_limit if hops is None else hops
-        mtu = self.path_mtu(dst) if self._paths else self.mtu
+        mtu = self.path_mtu(dst) if self._paths.known else self.mtu
         if length + 40 > mtu:
             self._send_cut(dst, proto, payload, source, limit, mtu)
             return
@@ -288,19 +286,11 @@ class Ipv6:
 
     def path_mtu(self, dst: int) -> int:
         """Return the largest packet that gets to `dst`, as far as routers have told in the last ten minutes."""
-        known = self._paths.get(dst)
-        if known is None:
-            return self.mtu
-        if known[1] <= self.queue.world.now:
-            del self._paths[dst]
-            return self.mtu
-        return min(known[0], self.mtu)
+        return self._paths.mtu(dst, self.queue.world.now, self.mtu)
 
     def note_path(self, dst: int, mtu: int) -> None:
         """Remember what a router told of the path to `dst`."""
-        if dst not in self._paths and len(self._paths) >= PATHS:
-            del self._paths[next(iter(self._paths))]
-        self._paths[dst] = (mtu, Ns(self.queue.now + PATH_LIFE))
+        self._paths.note(dst, mtu, self.queue.now)
 
     async def disconnect(self) -> None:
         """Pass nothing up any more."""

@@ -219,6 +219,9 @@ class Ipv4:
             else:
                 self._drops("not for us", dst=ip_text(dst))
             return
+        if frame[0] & 1 and dst == self.address and self._modern and dst:
+            self._drops("for us, to everybody")
+            return
         if frame[20] & 0x3F or frame[21]:
             self._fragment(src, dst, frame[ETHERNET : ETHERNET + length], size)
             return

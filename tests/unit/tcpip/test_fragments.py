@@ -225,6 +225,13 @@ def test_who_has_no_address_yet_may_say_so() -> None:
     assert got == [b"discover"]
 
 
+def test_a_frame_to_everybody_with_a_packet_to_one_is_dropped_in_silence() -> None:
+    """RFC 1122 section 3.3.6: else one frame could make every station of a lan answer."""
+    lan = Lan()
+    lan.to_first(packet(bytes(8), 99), b"\xff" * 6)
+    assert lan.dropped == {"for us, to everybody": 1} and lan.first.icmpv4.statistics().errors_sent == 0
+
+
 # errors ------------------------------------------------------------------------------------------------------------
 
 

@@ -31,9 +31,14 @@ def frame(dst: bytes, src: bytes, body: bytes = b"x") -> bytes:
     return dst + src + b"\x88\xb5" + body
 
 
+hidden = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="hidden, as where there is no Linux")
+
+
 @pytest.fixture
 def linux(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
     """Stand for the kernel: each opened interface adds its other end here."""
+    if not hasattr(socket, "AF_UNIX"):
+        pytest.skip("hidden, as where there is no Linux")
     ends: list[socket.socket] = []
 
     def opened(name: str) -> int:
@@ -146,6 +151,7 @@ def test_a_name_that_linux_does_not_take_is_refused(name: str) -> None:
         Tap(World(1), Segment(World(1), "br0"), name)
 
 
+@hidden
 @pytest.mark.parametrize(
     ("opening", "setting", "said"),
     [

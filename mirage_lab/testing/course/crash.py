@@ -66,8 +66,10 @@ async def unikernel_2014(console: Console, net: Network) -> None:
 
 @unikernel
 async def shooter(console: Console, net: Network, *, frame: str) -> None:
-    """Sends one frame, given in hexadecimal digits, as it is; and ends."""
-    net.write(bytes.fromhex(frame))
+    """Sends one frame, given in hexadecimal digits, as it is, and once more to everyone; and ends."""
+    raw = bytes.fromhex(frame)
+    net.write(raw)
+    net.write(b"\xff" * 6 + raw[6:])
     console.log(f"sent {len(frame) // 2} bytes")
     await tasks.sleep(seconds(1))
 

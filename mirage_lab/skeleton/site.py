@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import Any
 
 from mirage_lab.signatures import Console, Http, KvRo, unikernel
 from mirage_lab.signatures.errors import UnknownKey
-
-TYPES = MappingProxyType(
-    {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "png": "image/png", "txt": "text/plain"}
-)
+from mirage_lab.skeleton.static_website import TYPES
 
 
 @unikernel

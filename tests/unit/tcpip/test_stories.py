@@ -423,7 +423,6 @@ CHANGES = {
     "2014 waits 3, 6, 12, 24, 48 s and gives up": {"profile": "2014"},
     "a closed window takes nothing but is told when it opens, RFC 9293 section 3.8.6": {"buffer": 2_000},
 }
-WALKED: set[tuple[str, str]] = set()
 
 
 def told(name: str) -> TcpStory:

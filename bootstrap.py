@@ -33,7 +33,7 @@ VENV = HERE / ".venv"
 LOCK = HERE / "requirements.lock"
 STAMP = VENV / "mirage-lab.stamp"
 NEEDED = (3, 11)
-FREE_MIB = 1_500
+FREE_MIB = 2_000
 QUIET = '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}'
 """Settings of JupyterLab in .venv: nobody is asked about news, and nothing is asked of the internet."""
 

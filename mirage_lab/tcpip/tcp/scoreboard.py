@@ -222,7 +222,7 @@ class Scoreboard:
             elif not record.tries:
                 self.reordered = True
             newest = sample.newest
-            if (newest is None or record.order > newest.order) and not (record.tries and sample.now - record.at < self.min_rtt):
+            if (newest is None or record.order > newest.order) and not (record.tries and self._too_soon(record, sample)):
                 sample.newest = record
         self.sacked += news
         self.delivered += news
@@ -242,7 +242,15 @@ class Scoreboard:
         """
         if sample.echo >= 0 and (sample.echo - record.at // MS) & MASK >= HALF:
             return True
-        return sample.now - record.at < self.min_rtt
+        return self._too_soon(record, sample)
+
+    def _too_soon(self, record: Sent, sample: Sample) -> bool:
+        """True if the last copy can hardly have been answered yet.
+
+        An eighth is left for what varies on the way: without it the answer to a probe that comes a microsecond before the
+        shortest round trip tells nothing, and the rest of a lost tail waits for the timer.
+        """
+        return sample.now - record.at < self.min_rtt - (self.min_rtt >> 3)
 
     # losses ------------------------------------------------------------------------------------------------------
 

@@ -353,6 +353,29 @@ STORIES = {
         at 79 ms expect nothing
         at 80 ms expect ACK seq 2001 data 1000
     """,
+    "the answer to a probe tells also when it comes a little early, RFC 8985 section 6.2": SELECTIVE
+    + """
+        write 3000
+        expect ACK seq 1 data 1000
+        expect ACK seq 1001 data 1000
+        expect ACK seq 2001 data 1000
+        at 40 ms receive ACK ack 1001
+        at 80 ms expect ACK seq 2001 data 1000
+        at 119 ms receive ACK ack 1001 sack 2001-3001
+        expect ACK seq 1001 data 1000
+        expect event tcp.retransmit
+    """,
+    "an answer that comes far too early is that of the first copy, RFC 8985 section 6.2": SELECTIVE
+    + """
+        write 3000
+        expect ACK seq 1 data 1000
+        expect ACK seq 1001 data 1000
+        expect ACK seq 2001 data 1000
+        at 40 ms receive ACK ack 1001
+        at 80 ms expect ACK seq 2001 data 1000
+        at 90 ms receive ACK ack 1001 sack 2001-3001
+        expect nothing
+    """,
     "a window that only moved is no duplicate, RFC 5681 section 2": ACTIVE
     + """
         write 2000

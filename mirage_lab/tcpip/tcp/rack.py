@@ -38,7 +38,7 @@ class Rack:
 
     def duplicate(self, board: Scoreboard) -> None:
         """A D-SACK: something was sent again needlessly; wait longer (step 4), once a round trip."""
-        if self.round < 0 or board.una >= self.round:
+        if board.una >= self.round:
             self.round = board.nxt
             self.multiplier = min(self.multiplier + 1, 64)
             self.persist = PERSIST

@@ -11,17 +11,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mirage_lab.lab import Lab, read_capture
+    from mirage_lab.lab import Lab, guest_image, read_capture
     from mirage_lab.signatures import unikernel
     from mirage_lab.signatures.units import Ns, ms, ns, seconds, us
     from mirage_lab.sweep import sweep
     from mirage_lab.tool import configure, devices
 
 __version__ = "0.1.0"
-__all__ = ["Lab", "Ns", "configure", "devices", "ms", "ns", "read_capture", "seconds", "sweep", "unikernel", "us"]
+__all__ = ["Lab", "Ns", "configure", "devices", "guest_image", "ms", "ns", "read_capture", "seconds", "sweep", "unikernel", "us"]
 
 _HOMES = {
     "Lab": "mirage_lab.lab",
+    "guest_image": "mirage_lab.lab",
     "read_capture": "mirage_lab.lab",
     "configure": "mirage_lab.tool",
     "devices": "mirage_lab.tool",

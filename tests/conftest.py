@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,20 @@ def require() -> Callable[[str], str]:
             if os.environ.get("MIRAGE_LAB_REQUIRE") == "all":
                 pytest.fail(f"{program} is not installed and MIRAGE_LAB_REQUIRE=all")
             pytest.skip(f"{program} is not installed")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def require_file() -> Callable[[Path, str], Path]:
+    """Return `require_file(path, package)`: the path; without the file the same happens as without a program."""
+
+    def find(path: Path, package: str) -> Path:
+        if not path.exists():
+            if os.environ.get("MIRAGE_LAB_REQUIRE") == "all":
+                pytest.fail(f"{path} is not there (package {package}) and MIRAGE_LAB_REQUIRE=all")
+            pytest.skip(f"{path} is not there (package {package})")
         return path
 
     return find

@@ -9,9 +9,10 @@
 Read lab, machine, then handles.
 """
 
+from mirage_lab.lab.guests import guest_image
 from mirage_lab.lab.handles import Console, Domains, Events, Lan, Site, Store, Vm
 from mirage_lab.lab.lab import Lab
 from mirage_lab.lab.said import LabError, Said
 from mirage_lab.lab.trace import Trace, read_capture
 
-__all__ = ["Console", "Domains", "Events", "Lab", "LabError", "Lan", "Said", "Site", "Store", "Trace", "Vm", "read_capture"]
+__all__ = ["Console", "Domains", "Events", "Lab", "LabError", "Lan", "Said", "Site", "Store", "Trace", "Vm", "guest_image", "read_capture"]

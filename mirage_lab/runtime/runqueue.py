@@ -28,6 +28,7 @@ class RunQueue:
     """One vCPU: what a domain, or a component with a life of its own, is given as its operating system."""
 
     __slots__ = (
+        "_again",
         "_cost",
         "_ready",
         "_scheduled",
@@ -60,6 +61,7 @@ class RunQueue:
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...], int]] = deque()
         self._scheduled = False
         self._cost = 0
+        self._again: Callable[[], Any] | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "paused" if self.paused else "running"
@@ -106,6 +108,10 @@ class RunQueue:
         """Run `fn(*args)` as a step of this queue in `delay`."""
         world = self.world
         return world.call_at(Ns(world.now + delay), self.post, fn, *args)
+
+    def again(self, fn: Callable[[], Any]) -> None:
+        """Within a step: run `fn` as another, when this one has been paid for (a CPU that goes on)."""
+        self._again = fn
 
     def charge(self, cost: Ns) -> None:
         """Make the running step cost `cost` more."""
@@ -157,6 +163,9 @@ class RunQueue:
             self.on_idle()
         world.stepping = None
         self.free_at = Ns(world.now + self._cost)
+        if self._again is not None:
+            again, self._again = self._again, None
+            self.post(again)
         if ready and not self._scheduled and not self.paused and not self.closed:
             self._schedule()
 

@@ -148,3 +148,9 @@ def test_what_only_linux_has_is_named_nowhere_but_in_a_comment() -> None:
         assert drawn <= ({"fcntl"} if path.relative_to(PACKAGE).as_posix() == "vnetif/tap.py" else set()), path.name
         if path.relative_to(PACKAGE).as_posix() not in LINUX:
             assert not draws(ast.parse(path.read_text()), {"os": {"fork"}, "socket": {"AF_UNIX"}}), path.name
+
+
+def test_the_emulator_of_cpus_is_imported_in_one_file() -> None:
+    """Unicorn is GPL v2: an optional extra that one file reaches."""
+    found = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if any(name.split(".")[0] == "unicorn" for name in imports(path))}
+    assert found == {"vcpu/emulator.py"}

@@ -23,6 +23,18 @@ OP_NAMES: Final = {
     9: "memory_map",
 }
 
+XENMAPSPACE_SHARED_INFO: Final = 0
+XENMAPSPACE_GRANT_TABLE: Final = 1
+
+ADD_TO_PHYSMAP_ARG: Final = struct.Struct("<HHIQQ")
+"""add_to_physmap: domid, size, space, idx, gpfn."""
+
+MEMORY_MAP_ARG: Final = struct.Struct("<I4xQ")
+"""memory_map: nr_entries (in: room, out: written), buffer."""
+
+E820_ENTRY: Final = struct.Struct("<QQI")
+"""An entry of the buffer: addr, size, type (1 RAM, 2 reserved)."""
+
 DOMID_ARG: Final = struct.Struct("<H")
 """current_reservation, maximum_reservation: dom."""
 

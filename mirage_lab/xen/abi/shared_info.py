@@ -31,6 +31,9 @@ ARCH: Final = 3088
 SEL_WORD: Final = PENDING_SEL // 8
 PENDING_WORD: Final = EVTCHN_PENDING // 8
 MASK_WORD: Final = EVTCHN_MASK // 8
+MASK_WORD_32: Final = 2176 // 8
+WC_32: Final = 2304
+"""A 32-bit guest has 1024 event channels: its mask and wall clock lie lower, the pending bits at the same place."""
 NR_WORDS: Final = 64
 NR_PORTS: Final = 4096
 """Event channels of a 64-bit domain with the two-level ABI."""
@@ -63,13 +66,13 @@ FIELDS: Final[tuple[tuple[str, int, int], ...]] = (
 """Name, offset and bytes of each field, as xen.h calls them."""
 
 
-def write_times(page: memoryview, epoch_ns: int) -> None:
+def write_times(page: memoryview, epoch_ns: int, wall_clock: int = WC) -> None:
     """Write a clock whose TSC counts nanoseconds of virtual time, and the wall clock at time 0.
 
     system_time = (tsc << 1) * 0x80000000 >> 32 = tsc, so nothing has to be updated later.
     """
     TIME_INFO.pack_into(page, VCPU_INFO + VCPU_TIME, 2, 0, 0, 0x80000000, 1, 0)
-    WALL_CLOCK.pack_into(page, WC, 2, (epoch_ns // 1_000_000_000) & 0xFFFFFFFF, epoch_ns % 1_000_000_000)
+    WALL_CLOCK.pack_into(page, wall_clock, 2, (epoch_ns // 1_000_000_000) & 0xFFFFFFFF, epoch_ns % 1_000_000_000)
 
 
 def wall_clock_ns(page: memoryview, system_time_ns: int) -> int:

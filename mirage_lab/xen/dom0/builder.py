@@ -18,7 +18,7 @@ from mirage_lab.xen.hypervisor import Domain, Hypervisor
 from mirage_lab.xen.hypervisor.event_channel import Channel
 from mirage_lab.xen.hypervisor.hypervisor import shared_info_mfn
 
-__all__ = ["Built", "build"]
+__all__ = ["Built", "build", "unbound"]
 
 START_INFO: Final = Pfn(16)
 STORE: Final = Pfn(17)
@@ -41,7 +41,7 @@ def build(xen: Hypervisor, domain: Domain, image: bytes, cmdline: str) -> Built:
     """Write image, magic pages, pfn list, start_info and the first grants; allocate the two event channels for dom0."""
     memory = domain.memory
     domain.shared[UPCALL_MASK] = 1
-    store_port, console_port = (_unbound(domain) for _ in range(2))
+    store_port, console_port = (unbound(domain) for _ in range(2))
     head = image[: START_INFO << PAGE_SHIFT]
     memory.view[: len(head)] = head
     mfns = array("Q", range(memory.base, memory.base + memory.nr_pages)).tobytes()
@@ -63,6 +63,6 @@ def build(xen: Hypervisor, domain: Domain, image: bytes, cmdline: str) -> Built:
     return Built(START_INFO, store_port, console_port, info.store_mfn, info.console_mfn)
 
 
-def _unbound(domain: Domain) -> Port:
+def unbound(domain: Domain) -> Port:
     """Allocate a port of the domain that dom0 may bind."""
     return Port(domain.ports.allocate(Channel(evtchn.UNBOUND, Domid(0))))

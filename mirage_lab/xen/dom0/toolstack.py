@@ -20,6 +20,8 @@ from mirage_lab.xen.dom0.consoled import Consoled, ConsoleLog
 from mirage_lab.xen.dom0.image import Image
 from mirage_lab.xen.dom0.maps import Maps
 from mirage_lab.xen.dom0.netback import Netback
+from mirage_lab.xen.dom0.pvhbuilder import LARGEST_MIB as LARGEST_MIB_PVH
+from mirage_lab.xen.dom0.pvhbuilder import build_pvh
 from mirage_lab.xen.hypervisor import Domain, Hypervisor
 from mirage_lab.xen.hypervisor.domain import DomainGate
 from mirage_lab.xen.xenstore import Client, Daemon
@@ -100,26 +102,39 @@ class Toolstack:
             raise ToolstackError(f"{name[:LONGEST_NAME]!r}: a name is 1 to {LONGEST_NAME} printable characters without /")
         if any(domain.name == name for domain in self.hypervisor.domains.values()):
             raise ToolstackError(f"a domain called {name} exists already: destroy it first, or give another name")
-        if image.kind != "python":
-            raise ToolstackError(f"{name}: an image of kind {image.kind} needs a CPU; this machine boots kind python")
         mib = image.memory_mib if memory_mib is None else memory_mib
         if not 4 <= mib <= LARGEST_MIB:
             raise ToolstackError(f"{name}: {mib} MiB of memory; 4 to {LARGEST_MIB} are possible")
         for handle, config in enumerate(vif):
             if not hasattr(config.segment, "attach"):
                 raise ToolstackError(f"vif {handle} of {name} is not plugged in: its segment is {config.segment!r}; VifConfig(segment=lan)")
-        xen = self.hypervisor
-        domain = xen.create_domain(name, mib << 8)
+        domain, built = self._built(image, name, mib, profile)
         vm = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         self._domain_nodes(domain, vm)
-        cmdline = " ".join([image.cmdline, f"profile={profile}"] if profile != "today" else [image.cmdline]).strip()
-        built = build(xen, domain, image.data or f"python unikernel {image.name}\n".encode(), cmdline)
         self._introduce(domain, built, mib)
         for handle, config in enumerate(vif):
             self._vif_nodes(domain, handle, config)
-        assert image.entry is not None
-        self._boot(domain.queue, domain.gate, image.entry, built.start_info)
+        if image.entry is not None:
+            self._boot(domain.queue, domain.gate, image.entry, built.start_info)
         return domain.domid
+
+    def _built(self, image: Image, name: str, mib: int, profile: str) -> tuple[Domain, Built]:
+        """Return a new domain with the image in its memory; raises ToolstackError, and nothing is left of it."""
+        xen = self.hypervisor
+        if image.kind == "python":
+            domain = xen.create_domain(name, mib << 8)
+            cmdline = " ".join([image.cmdline, f"profile={profile}"] if profile != "today" else [image.cmdline]).strip()
+            return domain, build(xen, domain, image.data or f"python unikernel {image.name}\n".encode(), cmdline)
+        if image.kind != "elf":
+            raise ToolstackError(f"{name}: an image of kind {image.kind} needs a CPU that this machine has not")
+        if mib > LARGEST_MIB_PVH:
+            raise ToolstackError(f"{name}: {mib} MiB of memory; a PVH guest has at most {LARGEST_MIB_PVH}")
+        domain = xen.create_domain(name, mib << 8, translated=True)
+        try:
+            return domain, build_pvh(xen, domain, image.data, image.cmdline)
+        except MirageError as error:
+            xen.destroy(domain)
+            raise ToolstackError(f"{name}: {error}") from None
 
     def _domain_nodes(self, domain: Domain, vm: str) -> None:
         domid = domain.domid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mirage_lab.runtime import RunQueue, Timer, costs
 from mirage_lab.signatures.units import Ns
@@ -18,7 +18,7 @@ from mirage_lab.xen.hypervisor.memory import DomainMemory
 if TYPE_CHECKING:
     from mirage_lab.xen.hypervisor.hypervisor import Hypervisor
 
-__all__ = ["Domain", "DomainGate", "DomainStatistics"]
+__all__ = ["Domain", "DomainGate", "DomainStatistics", "MachineVcpu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,28 @@ class DomainStatistics:
     pages: int
 
 
+class MachineVcpu(Protocol):
+    """What runs the code of a domain that is machine code (see `arch`)."""
+
+    def kick(self) -> None:
+        """Something it may wait for has happened."""
+
+    def place_shared_info(self, gpfn: int) -> int:
+        """Have shared_info appear at a guest page (XENMAPSPACE_shared_info); 0 or a negative errno."""
+
+    def place_grant_frame(self, index: int, gpfn: int) -> int:
+        """Have a frame of the grant table appear at a guest page (XENMAPSPACE_grant_table); 0 or a negative errno."""
+
+    def hvm_op(self, op: int, arg: Arg) -> int:
+        """Answer hypercall 34; 0 or a negative errno."""
+
+    def memory_map(self) -> list[tuple[int, int, int]]:
+        """Return (address, size, type) of each region, as e820 has them."""
+
+    def close(self) -> None:
+        """The domain is gone."""
+
+
 class Domain:
     """A domain.  The toolstack creates and destroys; the domain's own code reaches in only by its gate."""
 
@@ -47,8 +69,10 @@ class Domain:
         "gate",
         "grants",
         "hypercalls",
+        "machine",
         "memory",
         "name",
+        "narrow",
         "paused",
         "poll_timer",
         "polling",
@@ -84,6 +108,9 @@ class Domain:
         self.upcalls = 0
         self.upcall: Callable[[], None] | None = None
         self.timer: Timer | None = None
+        self.machine: MachineVcpu | None = None
+        self.narrow = False
+        """True once its shared_info has the layout of a 32-bit guest."""
         self.gate = DomainGate(hypervisor, self)
 
     def __repr__(self) -> str:
@@ -135,6 +162,23 @@ class Domain:
             if self.poll_timer is not None:
                 self.poll_timer.cancel()
                 self.poll_timer = None
+        if self.machine is not None:
+            self.machine.kick()
+
+    def place_shared(self, page: memoryview) -> None:
+        """Have shared_info live in another page from now on, with what is in it."""
+        page[:] = self.shared
+        self.shared = page
+        self.shared_words = page.cast("Q")
+
+    def select(self, port: int) -> None:
+        """Set the bit of evtchn_pending_sel that leads to a port: of 64 a bit, or of 32."""
+        self.shared_words[shared_info.SEL_WORD if not self.narrow else 0] |= 1 << (port >> 6 if not self.narrow else 32 + (port >> 5))
+
+    @property
+    def mask_word(self) -> int:
+        """Where evtchn_mask begins in shared_info, in words of 64 bits."""
+        return shared_info.MASK_WORD_32 if self.narrow else shared_info.MASK_WORD
 
     def block(self) -> None:
         """Let upcalls through and wait, unless one is due already (vcpu_block_enable_events)."""

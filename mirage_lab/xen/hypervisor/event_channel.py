@@ -96,8 +96,8 @@ def set_pending(domain: Domain, port: int, cause: int) -> None:
     domain.causes[port] = cause
     if domain.polling is not None and port in domain.polling:
         domain.wake()
-    if not words[MASK_WORD + word] & bit:
-        words[SEL_WORD] |= 1 << word
+    if not words[domain.mask_word + word] & bit:
+        domain.select(port)
         domain.raise_upcall()
 
 
@@ -215,9 +215,9 @@ def _unmask(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
         return -EINVAL
     words = domain.shared_words
     word, bit = port >> 6, 1 << (port & 63)
-    words[MASK_WORD + word] &= ~bit
+    words[domain.mask_word + word] &= ~bit
     if words[PENDING_WORD + word] & bit:
-        words[SEL_WORD] |= 1 << word
+        domain.select(port)
         domain.raise_upcall()
     return 0
 

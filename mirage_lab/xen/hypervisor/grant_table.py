@@ -62,6 +62,12 @@ class GrantTable:
             self.mfns.append(xen.own_frame(page))
         self.entries = len(self.frames) * abi.ENTRIES_PER_FRAME
 
+    def place(self, xen: Hypervisor, index: int, page: memoryview) -> None:
+        """Have frame `index` live in another page from now on, with what is in it."""
+        page[:] = self.frames[index]
+        self.frames[index] = page
+        xen.replace_frame(self.mfns[index], page)
+
     def entry(self, ref: int) -> tuple[int, int, int]:
         """Return (flags, domid, frame) of entry `ref`."""
         found: tuple[int, int, int] = abi.ENTRY.unpack_from(self.frames[ref >> 9], (ref & 511) << 3)
@@ -159,12 +165,9 @@ def _setup_table(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     elif nr_frames > MAX_FRAMES:
         status = abi.GNTST_GENERAL_ERROR
     else:
-        where = domain.memory.range(address, 8 * nr_frames)
-        if where is None:
-            return -EFAULT
         domain.grants.grow(xen, nr_frames)
-        for index, mfn in enumerate(domain.grants.mfns[:nr_frames]):
-            where[8 * index : 8 * index + 8] = mfn.to_bytes(8, "little")
+        if not domain.memory.store(address, b"".join(mfn.to_bytes(8, "little") for mfn in domain.grants.mfns[:nr_frames])):
+            return -EFAULT
     abi.SETUP_TABLE_ARG.pack_into(arg, 0, dom, nr_frames, status, address)
     return 0
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from mirage_lab.xen.abi import event_channel, grant_table, memory, sched, vcpu, version
-from mirage_lab.xen.abi.errno import EFAULT, EINVAL, EPERM, ESRCH
+from mirage_lab.xen.abi import event_channel, grant_table, hvm, memory, sched, vcpu, version
+from mirage_lab.xen.abi.errno import EFAULT, EINVAL, ENOSYS, EPERM, ESRCH
 from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.xen import (
     CONSOLE_IO,
@@ -19,6 +19,7 @@ from mirage_lab.xen.abi.xen import (
     DOMID_SELF,
     EVENT_CHANNEL_OP,
     GRANT_TABLE_OP,
+    HVM_OP,
     HYPERCALL_NAMES,
     MEMORY_OP,
     PAGE_SHIFT,
@@ -63,6 +64,40 @@ def _reservation(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     if of is None:
         return -ESRCH
     return of.memory.nr_pages if of is domain or domain.domid == 0 else -EPERM
+
+
+def _add_to_physmap(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    dom, _, space, index, gpfn = memory.ADD_TO_PHYSMAP_ARG.unpack_from(arg)
+    if domain.machine is None:
+        return -ENOSYS
+    if dom not in (DOMID_SELF, domain.domid):
+        return -EPERM
+    if space == memory.XENMAPSPACE_SHARED_INFO:
+        return domain.machine.place_shared_info(gpfn) if index == 0 else -EINVAL
+    if space == memory.XENMAPSPACE_GRANT_TABLE:
+        if index >= grants.MAX_FRAMES:
+            return -EINVAL
+        domain.grants.grow(xen, index + 1)
+        return domain.machine.place_grant_frame(index, gpfn)
+    return -ENOSYS
+
+
+def _memory_map(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    room, buffer = memory.MEMORY_MAP_ARG.unpack_from(arg)
+    if domain.machine is None:
+        return -ENOSYS
+    regions = domain.machine.memory_map()[:room]
+    if not domain.memory.store(buffer, b"".join(memory.E820_ENTRY.pack(*region) for region in regions)):
+        return -EFAULT
+    memory.MEMORY_MAP_ARG.pack_into(arg, 0, len(regions), buffer)
+    return 0
+
+
+def _hvm_op(op: int) -> Handler:
+    def handler(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+        return -ENOSYS if domain.machine is None else domain.machine.hvm_op(op, arg)
+
+    return handler
 
 
 def _update_va_mapping(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
@@ -113,7 +148,13 @@ def _pagesize(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
 
 
 HYPERCALLS: Final[dict[int, dict[int, Handler]]] = {
-    MEMORY_OP: {memory.CURRENT_RESERVATION: _reservation, memory.MAXIMUM_RESERVATION: _reservation},
+    MEMORY_OP: {
+        memory.CURRENT_RESERVATION: _reservation,
+        memory.MAXIMUM_RESERVATION: _reservation,
+        memory.ADD_TO_PHYSMAP: _add_to_physmap,
+        memory.MEMORY_MAP: _memory_map,
+    },
+    HVM_OP: {op: _hvm_op(op) for op in (hvm.SET_PARAM, hvm.GET_PARAM, hvm.SET_EVTCHN_UPCALL_VECTOR)},
     UPDATE_VA_MAPPING: {ANY: _update_va_mapping},
     SET_TIMER_OP: {ANY: scheduling.set_timer},
     XEN_VERSION: {
@@ -138,6 +179,7 @@ _OPS: Final[dict[int, dict[int, str]]] = {
     VCPU_OP: vcpu.OP_NAMES,
     SCHED_OP: sched.OP_NAMES,
     EVENT_CHANNEL_OP: event_channel.OP_NAMES,
+    HVM_OP: hvm.OP_NAMES,
 }
 
 

@@ -51,10 +51,13 @@ class Hypervisor:
 
     # domains -----------------------------------------------------------------------------------------------------
 
-    def create_domain(self, name: str, nr_pages: int, *, guest: bool = True) -> Domain:
-        """Return a new domain, paused, with its memory, shared_info and the first frame of its grant table."""
+    def create_domain(self, name: str, nr_pages: int, *, guest: bool = True, translated: bool = False) -> Domain:
+        """Return a new domain, paused, with its memory, shared_info and the first frame of its grant table.
+
+        `translated`: the guest knows its frames by its own numbers only, from 0 (HVM, PVH, ARM), never by the machine's.
+        """
         domid = self._free_domid()
-        memory = DomainMemory(nr_pages, Mfn(self._next_mfn))
+        memory = DomainMemory(nr_pages, Mfn(0 if translated else self._next_mfn))
         self._next_mfn += nr_pages
         queue = self.world.queue(name)
         queue.guest = guest
@@ -121,6 +124,8 @@ class Hypervisor:
             domain.timer = None
         domain.wake()
         domain.queue.close()
+        if domain.machine is not None:
+            domain.machine.close()
 
     def _tell(self, kind: str, domain: Domain, **fields: object) -> None:
         found = self.world.recorder.kind(kind)
@@ -141,6 +146,10 @@ class Hypervisor:
             mfn += 1
         self._own[mfn] = page
         return Mfn(mfn)
+
+    def replace_frame(self, mfn: Mfn, page: memoryview) -> None:
+        """Have another page behind a machine frame number of the hypervisor's own."""
+        self._own[mfn] = page
 
     def frame_of(self, domain: Domain, mfn: int) -> memoryview | None:
         """Return the page a domain may map by number: its own, its shared_info, its grant frames."""

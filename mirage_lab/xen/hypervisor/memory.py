@@ -9,7 +9,7 @@ A page is a slice of the mapping, made when asked for; whoever maps a page of an
 from __future__ import annotations
 
 import mmap
-from typing import Any
+from typing import Any, Protocol
 
 from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE, Mfn, Pfn
 
@@ -26,10 +26,20 @@ def _anonymous(size: int) -> mmap.mmap:
     return mmap.mmap(-1, size, **how)
 
 
+class Access(Protocol):
+    """How a guest that is machine code sees its memory: through the page tables of its CPU."""
+
+    def load(self, linear: int, size: int) -> bytes | None:
+        """Return bytes at a linear address, None where they are not all there."""
+
+    def store(self, linear: int, data: bytes) -> bool:
+        """Write bytes at a linear address: all, or none and False."""
+
+
 class DomainMemory:
     """The address space of one domain."""
 
-    __slots__ = ("_mapped", "_ram", "base", "nr_pages", "view")
+    __slots__ = ("_mapped", "_ram", "access", "base", "nr_pages", "view")
 
     def __init__(self, nr_pages: int, base: Mfn) -> None:
         self.nr_pages = nr_pages
@@ -37,6 +47,7 @@ class DomainMemory:
         self._ram = _anonymous(nr_pages << PAGE_SHIFT)
         self.view = memoryview(self._ram)
         self._mapped: dict[int, memoryview] = {}
+        self.access: Access | None = None
 
     @property
     def demand(self) -> int:
@@ -94,3 +105,20 @@ class DomainMemory:
         if address < 0 or length < 0 or address + length > self.nr_pages << PAGE_SHIFT:
             return None
         return self.view[address : address + length]
+
+    def load(self, address: int, length: int) -> bytes | None:
+        """Return bytes at an address as the guest means it, None where they are not all there (EFAULT)."""
+        if self.access is not None:
+            return self.access.load(address, length)
+        found = self.range(address, length)
+        return None if found is None else bytes(found)
+
+    def store(self, address: int, data: bytes) -> bool:
+        """Write bytes at an address as the guest means it: all, or none and False (EFAULT)."""
+        if self.access is not None:
+            return self.access.store(address, data)
+        found = self.range(address, len(data))
+        if found is None:
+            return False
+        found[:] = data
+        return True

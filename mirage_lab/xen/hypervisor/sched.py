@@ -50,10 +50,10 @@ def _poll(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     address, nr_ports, timeout = abi.POLL_ARG.unpack_from(arg)
     if nr_ports > abi.POLL_MAX_PORTS:
         return -EINVAL
-    where = domain.memory.range(address, 4 * nr_ports)
+    where = domain.memory.load(address, 4 * nr_ports)
     if where is None:
         return -EFAULT
-    ports = frozenset(where.cast("I")) if nr_ports else frozenset()
+    ports = frozenset(memoryview(where).cast("I")) if nr_ports else frozenset()
     if any(domain.ports.get(port) is None for port in ports):
         return -EINVAL
     if any(domain.shared_words[PENDING_WORD + (port >> 6)] >> (port & 63) & 1 for port in ports):

@@ -289,7 +289,7 @@ def test_names_kinds_and_sizes_are_checked() -> None:
     with pytest.raises(ToolstackError, match="exists already"):
         host.toolstack.create(Image("guest", entry=idle))
     with pytest.raises(ToolstackError, match="needs a CPU"):
-        host.toolstack.create(Image("kernel", kind="elf", data=b"\x7fELF"))
+        host.toolstack.create(Image("kernel", kind="arm", data=b"\x7fELF"))
     with pytest.raises(ToolstackError, match="MiB"):
         host.toolstack.create(Image("small", entry=idle), memory_mib=1)
     with pytest.raises(ToolstackError, match="dom0"):

@@ -1,0 +1,45 @@
+"""guests: images of real Xen guests, from files."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Final
+
+from mirage_lab.lab.said import LabError
+from mirage_lab.vcpu.emulator import unicorn
+from mirage_lab.xen.dom0.elf import ImageError, read_elf
+from mirage_lab.xen.dom0.image import Image
+
+__all__ = ["guest_image"]
+
+LARGEST: Final = 256 << 20
+
+
+def guest_image(kernel: str | PathLike[str] | bytes, *, name: str | None = None, cmdline: str = "", memory_mib: int = 64) -> Image:
+    """Return the image of a Xen guest that is machine code, for `lab.create`.
+
+    `kernel`: the file of a PVH guest (an ELF file of x86 with the note PHYS32_ENTRY), or its bytes; `cmdline`: what its
+    hvm_start_info says.  Raises LabError for what is none, GuestsMissing without an emulator (mirage_lab[guests]).
+    """
+    if isinstance(kernel, bytes | bytearray | memoryview):
+        data, called = bytes(kernel), "guest"
+    else:
+        path = Path(kernel)
+        called = path.stem
+        try:
+            with path.open("rb") as file:
+                data = file.read(LARGEST + 1)
+        except OSError as error:
+            raise LabError(f"{path}: {error.strerror or error}") from None
+        if len(data) > LARGEST:
+            raise LabError(f"{path}: more than {LARGEST >> 20} MiB; a guest is smaller")
+    unicorn()
+    try:
+        elf = read_elf(data)
+    except ImageError as error:
+        raise LabError(f"{called}: {error}") from None
+    if elf.phys32_entry is None:
+        raise LabError(f"{called}: this ELF file has no note PHYS32_ENTRY (18) of Xen: it is no PVH kernel")
+    manifest = {"netifs": (), "bits": elf.bits, "entry": elf.phys32_entry}
+    return Image(name or called, kind="elf", memory_mib=memory_mib, cmdline=cmdline, manifest=manifest, data=data)

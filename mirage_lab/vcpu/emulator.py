@@ -1,0 +1,253 @@
+"""emulator: the one file that imports Unicorn, and knows its ways.
+
+    * a run is bounded by a number of instructions: to stop one from outside, by a timer or a thread, repeats instructions
+    * hooks of loads and stores never stop a run, for the same reason; those used here may
+    * nothing is raised inside a hook: an error there would end as a fault of the guest
+    * what was executed is counted by Unicorn, which tells nobody; where it keeps that number is found by a trial run
+
+Measured with Unicorn 2.1.4.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from mirage_lab.signatures.errors import MirageError
+
+__all__ = ["Batch", "Emulator", "GuestsMissing"]
+
+PAGE: Final = 4096
+_COUNT: Final = struct.Struct("<Q")
+_SPAN: Final = 2_048
+"""Bytes at the beginning of Unicorn's own record that are looked through for its counter."""
+_places: dict[str, int] = {}
+
+
+class GuestsMissing(MirageError):
+    """The emulator of CPUs is not installed."""
+
+
+def unicorn() -> Any:
+    """Return the module; raises GuestsMissing."""
+    try:
+        import unicorn as module
+    except ImportError:
+        raise GuestsMissing("guests of machine code need an emulator of CPUs: pip install 'mirage_lab[guests]' (unicorn, GPL v2)") from None
+    return module
+
+
+class Batch:
+    """Some registers of a CPU, read or written in one call: the way of the binding costs two microseconds for each."""
+
+    __slots__ = ("_count", "_handle", "_ids", "_pointers", "_read", "_values", "_write")
+
+    def __init__(self, module: Any, handle: Any, ids: Sequence[int]) -> None:
+        library = module.unicorn_py3.unicorn.uclib
+        self._read, self._write = library.uc_reg_read_batch, library.uc_reg_write_batch
+        self._handle = handle
+        self._count = len(ids)
+        self._ids = (ctypes.c_int * len(ids))(*ids)
+        self._values = (ctypes.c_uint64 * len(ids))()
+        start = ctypes.addressof(self._values)
+        self._pointers = (ctypes.c_void_p * len(ids))(*(start + 8 * n for n in range(len(ids))))
+
+    def read(self) -> list[int]:
+        """Return the values, in order."""
+        self._read(self._handle, self._ids, self._pointers, self._count)
+        return self._values[:]
+
+    def write(self, *values: int) -> None:
+        """Set them, in order."""
+        self._values[:] = values  # type: ignore[call-overload]
+        self._write(self._handle, self._ids, self._pointers, self._count)
+
+
+class Emulator:
+    """One CPU of Unicorn: `arch` is "x86" or "arm64" or "arm".  Registers have the names of the manual, in small letters."""
+
+    __slots__ = ("_buffers", "_counter", "_handle", "_registers", "_uc", "arch", "module")
+
+    def __init__(self, arch: str) -> None:
+        self.module = module = unicorn()
+        self.arch = arch
+        kinds = {
+            "x86": (module.UC_ARCH_X86, module.UC_MODE_64),
+            "arm64": (module.UC_ARCH_ARM64, module.UC_MODE_ARM),
+            "arm": (module.UC_ARCH_ARM, module.UC_MODE_ARM),
+        }
+        self._uc = module.Uc(*kinds[arch])
+        self._handle = ctypes.cast(self._uc._uch, ctypes.c_void_p).value or 0
+        self._registers: dict[str, int] = {}
+        self._buffers: dict[int, tuple[int, Any]] = {}
+        if module.__version__ not in _places:
+            _places[module.__version__] = _find_counter(module)
+        where = _places[module.__version__]
+        self._counter = ctypes.c_uint64.from_address(self._handle + where) if where >= 0 else ctypes.c_uint64(0)
+        self._uc.ctl_exits_enabled(True)
+        self._uc.ctl_set_exits([])  # any address may be an instruction, 0 too
+
+    # registers and memory ----------------------------------------------------------------------------------------
+
+    def _id(self, name: str) -> int:
+        found = self._registers.get(name)
+        if found is None:
+            consts = getattr(self.module, f"{self.arch}_const")
+            found = getattr(consts, f"UC_{self.arch.upper()}_REG_{name.upper()}", None)
+            if found is None:
+                raise KeyError(f"{self.arch} has no register {name!r}")
+            self._registers[name] = found
+        return int(found)
+
+    def read(self, name: str, argument: Any = None) -> Any:
+        """Return a register: a number, or for a descriptor table a tuple."""
+        if argument is None:
+            return self._uc.reg_read(self._registers.get(name) or self._id(name))
+        return self._uc.reg_read(self._id(name), argument)
+
+    def write(self, name: str, value: Any) -> None:
+        """Set a register."""
+        self._uc.reg_write(self._registers.get(name) or self._id(name), value)
+
+    def batch(self, *names: str) -> Batch:
+        """Return some registers of 64 bits, to be read or written together."""
+        return Batch(self.module, self._uc._uch, [self._id(name) for name in names])
+
+    def msr(self, number: int, value: int | None = None) -> int:
+        """Return, or set, a model-specific register of x86."""
+        if value is None:
+            return int(self._uc.msr_read(number))
+        self._uc.msr_write(number, value)
+        return value
+
+    def map(self, address: int, buffer: Any, *, writable: bool = True, executable: bool = True) -> None:
+        """Have guest-physical memory at `address` be `buffer` (whole pages), which stays shared; raises ValueError."""
+        size = len(buffer)
+        taken = any(start < address + size and address < start + length for start, (length, _) in self._buffers.items())
+        if address % PAGE or size % PAGE or not size or taken:
+            raise ValueError(f"{size:#x} bytes at {address:#x} cannot be mapped there: not whole pages, or something is there already")
+        kept = (ctypes.c_char * size).from_buffer(buffer)
+        protect = self.module.UC_PROT_READ | (self.module.UC_PROT_WRITE if writable else 0) | (self.module.UC_PROT_EXEC if executable else 0)
+        self._uc.mem_map_ptr(address, size, protect, ctypes.addressof(kept))
+        self._buffers[address] = (size, kept)
+
+    def unmap(self, address: int) -> None:
+        """Take back what `map` put at `address`; raises KeyError."""
+        size, _ = self._buffers[address]
+        self._uc.mem_unmap(address, size)
+        del self._buffers[address]
+
+    def device(self, address: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None]) -> None:
+        """Have reads and writes at `address` go to functions: read(offset, size) and write(offset, size, value)."""
+        self._uc.mmio_map(address, size, lambda uc, at, width, data: read(at, width), None, lambda uc, at, width, value, data: write(at, width, value), None)
+        self._buffers[address] = (size, None)
+
+    def forget_code(self, address: int = 0, size: int = 0) -> None:
+        """What was translated may have changed; without a place, all of it."""
+        if size:
+            self._uc.ctl_remove_cache(address, address + size)
+        else:
+            self._uc.ctl_flush_tb()
+
+    # hooks -------------------------------------------------------------------------------------------------------
+
+    def on_invalid(self, fn: Callable[[], bool]) -> None:
+        """Call `fn` for an instruction the CPU does not know; True if it was dealt with."""
+        self._uc.hook_add(self.module.UC_HOOK_INSN_INVALID, lambda uc, data: fn())
+
+    def on_interrupt(self, fn: Callable[[int], None]) -> None:
+        """Call `fn` with the number of an exception or software interrupt."""
+        self._uc.hook_add(self.module.UC_HOOK_INTR, lambda uc, number, data: fn(number))
+
+    def on_unmapped(self, fn: Callable[[int, int], bool]) -> None:
+        """Call `fn(address, size)` for an access where there is no memory; True after memory was put there."""
+        kinds = self.module.UC_HOOK_MEM_READ_UNMAPPED | self.module.UC_HOOK_MEM_WRITE_UNMAPPED | self.module.UC_HOOK_MEM_FETCH_UNMAPPED
+        self._uc.hook_add(kinds, lambda uc, access, address, size, value, data: fn(address, size))
+
+    def on_code(self, begin: int, end: int, fn: Callable[[int], None]) -> Any:
+        """Call `fn(address)` before each instruction from `begin` to `end`, both included; return what takes the hook away."""
+        return self._uc.hook_add(self.module.UC_HOOK_CODE, lambda uc, address, size, data: fn(address), None, begin, end)
+
+    def on_block(self, fn: Callable[[int, int], None]) -> Any:
+        """Call `fn(address, size)` before each basic block."""
+        return self._uc.hook_add(self.module.UC_HOOK_BLOCK, lambda uc, address, size, data: fn(address, size))
+
+    def unhook(self, hook: Any) -> None:
+        """Take a hook away."""
+        self._uc.hook_del(hook)
+
+    def on_syscall(self, fn: Callable[[], None]) -> None:
+        """Call `fn` for a syscall instruction of x86."""
+        self._uc.hook_add(self.module.UC_HOOK_INSN, lambda uc, data: fn(), None, 1, 0, self.module.x86_const.UC_X86_INS_SYSCALL)
+
+    def on_cpuid(self, fn: Callable[[], bool]) -> None:
+        """Call `fn` for cpuid; True if it has set the registers."""
+        self._uc.hook_add(self.module.UC_HOOK_INSN, lambda uc, data: int(fn()), None, 1, 0, self.module.x86_const.UC_X86_INS_CPUID)
+
+    def on_rdtsc(self, fn: Callable[[], bool]) -> None:
+        """Call `fn` for rdtsc and rdtscp; True if it has set the registers."""
+        from unicorn.unicorn_py3.arch import intel
+
+        for name in ("UC_X86_INS_RDTSC", "UC_X86_INS_RDTSCP"):
+
+            def called(handle: Any, key: Any, fn: Callable[[], bool] = fn) -> int:
+                return int(fn())
+
+            kept = intel.HOOK_INSN_CPUID_CFUNC(called)  # the binding has no type of its own for them
+            self._uc._Uc__do_hook_add(self.module.UC_HOOK_INSN, kept, 1, 0, ctypes.c_int(getattr(self.module.x86_const, name)))
+
+    def on_ports(self, read: Callable[[int, int], int], write: Callable[[int, int, int], None]) -> None:
+        """Have x86's in and out go to read(port, size) and write(port, size, value)."""
+        consts = self.module.x86_const
+        self._uc.hook_add(self.module.UC_HOOK_INSN, lambda uc, port, size, data: read(port, size), None, 1, 0, consts.UC_X86_INS_IN)
+        self._uc.hook_add(self.module.UC_HOOK_INSN, lambda uc, port, size, value, data: write(port, size, value), None, 1, 0, consts.UC_X86_INS_OUT)
+
+    # running -----------------------------------------------------------------------------------------------------
+
+    def start(self, address: int, count: int) -> str:
+        """Run up to `count` instructions; return what went wrong, empty if nothing did."""
+        try:
+            self._uc.emu_start(address, 0, count=count)
+        except self.module.UcError as error:
+            return str(error)
+        return ""
+
+    def stop(self) -> None:
+        """Stop before the next instruction: only within a hook of an instruction."""
+        self._uc.emu_stop()
+
+    @property
+    def executed(self) -> int:
+        """Instructions of the last run, and one more if it was stopped for having had its count."""
+        return self._counter.value
+
+    def save(self) -> bytes:
+        """Return every register there is, as Unicorn keeps them."""
+        saved = self._uc.context_save()
+        return bytes(ctypes.string_at(ctypes.cast(saved.context, ctypes.c_void_p).value or 0, saved.size))
+
+    def restore(self, saved: bytes) -> None:
+        """Set all registers again."""
+        context = self._uc.context_save()
+        where = ctypes.cast(context.context, ctypes.c_void_p).value or 0
+        ctypes.memmove(where, saved, min(len(saved), context.size))
+        self._uc.context_restore(context)
+
+
+def _find_counter(module: Any) -> int:
+    """Find where Unicorn counts instructions: the one number that follows what was executed in three trial runs."""
+    uc = module.Uc(module.UC_ARCH_X86, module.UC_MODE_64)
+    page = mmap.mmap(-1, PAGE)
+    page[:] = b"\x90" * (PAGE - 1) + b"\xf4"  # nop; hlt
+    kept = (ctypes.c_char * PAGE).from_buffer(page)
+    uc.mem_map_ptr(PAGE, PAGE, module.UC_PROT_ALL, ctypes.addressof(kept))
+    handle = ctypes.cast(uc._uch, ctypes.c_void_p).value or 0
+    found = set(range(0, _SPAN, 8))
+    for count in (1_234, 77, 3_001):
+        uc.emu_start(2 * PAGE - count, 0, count=PAGE)
+        record = ctypes.string_at(handle, _SPAN)
+        found = {at for at in found if _COUNT.unpack_from(record, at)[0] == count}
+    return min(found) if len(found) == 1 else -1

@@ -1,0 +1,63 @@
+"""GRUB for Xen, Debian's binary, unmodified: machine code that boots on the lab's hypervisor and takes commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mirage_lab import Lab, guest_image, ms
+
+PVH = Path("/usr/lib/grub-xen/grub-i386-xen_pvh.bin")
+PROMPT = "grub> "
+
+
+@pytest.fixture
+def kernel(require_file: Callable[[Path, str], Path]) -> Path:
+    """Return the file of GRUB."""
+    return require_file(PVH, "grub-xen-host")
+
+
+def shown(text: str) -> str:
+    """What is left without the escapes of a terminal."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "")
+
+
+def until_prompt(lab: Lab, before: int, most: int = 400) -> str:
+    """Run until GRUB asks again, or the domain ends; return what it printed since `before`."""
+    console = lab.vm("grub").console
+    for _ in range(most):
+        lab.run(ms(1))
+        text = shown(console.text[before:])
+        if text.endswith(PROMPT) or lab.vm("grub").state in ("shutdown", "crashed"):
+            return text
+    raise AssertionError(f"no prompt: {shown(console.text)[-200:]!r}")
+
+
+def test_grub_reaches_its_prompt_takes_commands_and_halts(kernel: Path) -> None:
+    lab = Lab(seed=1)
+    vm = lab.create(guest_image(kernel, name="grub"))
+    vm.unpause()
+    assert "GNU GRUB  version 2" in until_prompt(lab, 0)
+    answers = {"echo hello from xen": "\nhello from xen\n", "ls": "(memdisk) (proc)", "nonsense": "can't find command `nonsense'", "lsmmap": "base_addr = 0x0"}
+    for typed, said in answers.items():
+        before = len(vm.console.text)
+        vm.console.write(typed + "\r")
+        assert said in until_prompt(lab, before), typed
+    vm.console.write("halt\r")
+    lab.run(ms(5))
+    assert vm.state == "shutdown"
+
+
+def test_two_boots_of_grub_are_the_same_to_the_last_byte_of_memory(kernel: Path) -> None:
+    seen = []
+    for _ in range(2):
+        lab = Lab(seed=1)
+        vm = lab.create(guest_image(kernel, name="grub"))
+        vm.unpause()
+        lab.run(ms(20))
+        domain = lab.machine.toolstack.domain(vm.domid)
+        seen.append((bytes(domain.memory.view), vm.console.text, domain.hypercalls, domain.cpu_ns))
+    assert seen[0] == seen[1]

@@ -1,0 +1,130 @@
+"""A PVH guest of a few instructions on the lab's Xen: the same hypervisor, console and time as a Python guest has."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+pytest.importorskip("unicorn")
+
+from mirage_lab import Lab, guest_image, ms, seconds
+from mirage_lab.lab.said import LabError
+from mirage_lab.xen.dom0.elf import ImageError, read_elf
+from mirage_lab.xen.dom0.toolstack import ToolstackError
+from tests.machinecode import BASE, call, elf32, imm, note, says
+
+
+def booted(code: bytes, *, run: int = ms(10), memory_mib: int = 8) -> Lab:
+    """A lab in which a guest has run for a while."""
+    lab = Lab(seed=1)
+    lab.create(guest_image(elf32(code), memory_mib=memory_mib)).unpause()
+    lab.run(run)
+    return lab
+
+
+def dmesg(lab: Lab) -> str:
+    return str(lab.machine.toolstack.dmesg())
+
+
+def test_a_guest_says_hello_and_shuts_down() -> None:
+    lab = booted(says(b"hello from machine code\n"))
+    assert "(d1) hello from machine code" in dmesg(lab)
+    assert lab.vm("guest").state == "shutdown"
+    assert lab.machine.toolstack.domain(1).statistics().hypercalls == {"console_io.write": 1, "sched_op.shutdown": 1}
+
+
+def test_its_hypercalls_are_events_like_those_of_a_python_guest() -> None:
+    lab = Lab(seed=1)
+    lab.machine.world.recorder.enable("xen.hypercall")
+    lab.create(guest_image(elf32(says(b"x")), memory_mib=8)).unpause()
+    lab.run(ms(1))
+    assert [event.fields["name"] for event in lab.events("xen.hypercall", source="guest")] == ["console_io.write", "sched_op.shutdown"]
+
+
+def test_two_runs_are_the_same_to_the_last_byte() -> None:
+    spin = says(b"x", after=b"\x0f\x31\xa3" + imm(BASE + 0x800) + b"\x0f\x31\xa3" + imm(BASE + 0x804))  # rdtsc; mov [..], eax
+    first, second = (booted(spin).machine.toolstack.domain(1) for _ in range(2))
+    assert bytes(first.memory.view) == bytes(second.memory.view)
+    low, high = struct.unpack("<II", first.memory.view[BASE + 0x800 : BASE + 0x808])
+    assert 0 < low < high and first.cpu_ns == second.cpu_ns
+
+
+def test_a_guest_that_spins_moves_the_clock_and_the_world_goes_on() -> None:
+    lab = booted(b"\xeb\xfe", run=ms(5))
+    assert lab.machine.world.now == ms(5) and lab.vm("guest").state == "running"
+    assert 4_000_000 < lab.machine.toolstack.domain(1).machine.instructions < 5_500_000  # type: ignore[union-attr]
+
+
+def test_a_guest_that_polls_for_a_time_costs_nothing_meanwhile() -> None:
+    where = BASE + 0x300
+    poll = struct.pack("<IIQ", 0, 0, seconds(2))
+    code = (call(29, 3, where) + call(29, 2, where + 32)).ljust(0x300, b"\x90") + poll.ljust(32, b"\0") + bytes(4)
+    lab = booted(code, run=ms(1_999))
+    assert lab.vm("guest").state == "blocked"
+    machine = lab.machine.toolstack.domain(1).machine
+    lab.run(ms(2))
+    assert lab.vm("guest").state == "shutdown" and machine.exits <= 4  # type: ignore[union-attr]
+
+
+def test_halting_with_interrupts_off_ends_the_domain() -> None:
+    """As Xen does when the last vCPU can never wake."""
+    assert booted(b"\xfa\xf4").vm("guest").state == "shutdown"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (b"\x0f\x0b", "an instruction that is none at 0x100000"),
+        (b"\x31\xc9\xf7\xf1", "division by zero at 0x100002"),
+        (b"\xea" + imm(0) + b"\x33\x00", "a general protection fault"),
+        (b"\xb8" + imm(0x7000_0000) + b"\xff\xe0", "0x7000000"),
+    ],
+)
+def test_a_guest_that_faults_is_crashed_and_says_why(code: bytes, said: str) -> None:
+    lab = booted(code)
+    assert lab.vm("guest").state == "crashed"
+    assert said in str(lab.vm("guest").why())
+
+
+def test_wild_pointers_get_an_errno() -> None:
+    """The result of each call is kept at 0x100800 and on."""
+    calls = [(18, 0, 5, 0x7FFF_FFF0), (32, 4, 0xFFFF_FFFF), (29, 3, 0xFFFF_0000), (20, 2, 0x6000_0000, 1), (12, 9, 0x5000_0000), (34, 1, 0x8000_0000), (99,)]
+    code = b""
+    for index, args in enumerate(calls):
+        code += call(*args) + b"\xa3" + imm(BASE + 0x800 + 4 * index)
+    lab = booted(says(b"alive", after=code))
+    kept = struct.unpack("<7i", lab.machine.toolstack.domain(1).memory.view[BASE + 0x800 : BASE + 0x81C])
+    assert kept == (-14, -14, -14, -14, -14, -14, -38) and "alive" in dmesg(lab)
+
+
+# images ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_kernel_is_one_error() -> None:
+    good = elf32(says(b"x"))
+    for data in (b"", b"MZ", good[:60], b"\x7fELF\x03\x01".ljust(64, b"\0"), elf32(b"\xf4", notes=note(5, b"4.4\0"))):
+        with pytest.raises(LabError):
+            guest_image(data)
+
+
+def test_every_cut_of_a_kernel_is_read_or_refused() -> None:
+    good = elf32(says(b"x"))
+    for length in range(len(good)):
+        try:
+            read_elf(good[:length])
+        except ImageError:
+            continue
+
+
+def test_a_kernel_that_is_larger_than_its_memory_says_how_much_it_needs() -> None:
+    image = guest_image(elf32(b"\xf4", memsz=20 << 20), memory_mib=8)
+    lab = Lab(seed=1)
+    with pytest.raises(ToolstackError, match="memory_mib=22"):
+        lab.create(image)
+    assert [vm.name for vm in lab.domains] == []
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(LabError, match=r"nowhere\.elf: No such file"):
+        guest_image("nowhere.elf")

@@ -37,6 +37,8 @@ CHALLENGES: Final = 10
 CHALLENGE_TIME: Final = seconds(5)
 """Ten challenge ACKs in five seconds, of each connection by itself (RFC 5961 section 7): a shared limit could be probed."""
 PAWS_LIFE: Final = seconds(24 * 24 * 3_600)
+SYN_LOST: Final = seconds(3)
+"""The timeout after a SYN that had to go again (RFC 6298 section 5.7)."""
 _PLAIN: Final = {ACK, ACK | PSH}
 _RECEIVING: Final = {State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2}
 _STAMPED: Final = struct.Struct(">III")
@@ -143,7 +145,7 @@ class Pcb(Calls):
         if syn and not syn[0].tries:
             self.rtt.sample(now - syn[0].at)
         elif self._tries:
-            self.rtt.timeout = max(self.rtt.timeout, self.profile.initial_rto)
+            self.rtt.timeout = max(self.rtt.timeout, SYN_LOST)
         self.rtt.backoff = 0
         self._rto_at = NEVER
         self._tries = 0
@@ -346,6 +348,8 @@ class Pcb(Calls):
         if self._blocked or not out:
             self._blocked = False
             happened = WRITABLE
+        if self.keepalive and not out:
+            self.heard(now)
         if fin:
             self._fin_acknowledged(now)
         return happened | (CLOSED if self.state is State.CLOSED else 0)
@@ -410,8 +414,6 @@ class Pcb(Calls):
         if self._fin_seq == self.rcv_nxt or (fin and (segment.seq + len(segment.payload)) & MASK == self.rcv_nxt):
             self._fin(now)
             happened |= READABLE
-        elif fin:
-            self._ack_now = True
         return happened
 
     def _duplicate_data(self, segment: Segment) -> None:

@@ -9,22 +9,7 @@ from mirage_lab.signatures.units import ms
 from mirage_lab.tcpip.tcp.states import NEXT
 from mirage_lab.testing import Broken, tcp_story
 from mirage_lab.testing.tcpstory import TcpStory
-
-ACTIVE = """
-    connect
-    expect SYN seq 0
-    at 20 ms receive SYN ACK seq 0 ack 1 win 60000 mss 1000
-    expect ACK seq 1 ack 1
-    expect state ESTABLISHED
-"""
-PASSIVE = """
-    listen
-    receive SYN seq 0 win 60000 mss 1000
-    expect SYN ACK seq 0 ack 1
-    receive ACK seq 1 ack 1 win 60000
-    expect state ESTABLISHED
-"""
-SELECTIVE = ACTIVE.replace("mss 1000", "mss 1000 sackok")
+from tests.unit.tcpip.stories import ACTIVE, PASSIVE, SELECTIVE
 
 STORIES = {
     # the table of states, RFC 9293 section 3.3.2 -------------------------------------------------------------------

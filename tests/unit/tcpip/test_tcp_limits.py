@@ -26,7 +26,7 @@ from mirage_lab.tcpip.tcp.states import State
 from mirage_lab.tcpip.wire import tcp
 from mirage_lab.tcpip.wire.checksum import pseudo_v4
 from mirage_lab.tcpip.wire.seq import HALF, MASK
-from mirage_lab.tcpip.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, Options, Segment, parse_options
+from mirage_lab.tcpip.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, Options, Segment, parse_options, timestamps
 from mirage_lab.testing.tcpwire import Wire
 from mirage_lab.vnetif import Netif
 from mirage_lab.vnetif import Segment as LanSegment
@@ -363,6 +363,51 @@ def test_keepalive_asks_with_an_old_number_and_an_answer_ends_it() -> None:
     asked = [(at, segment) for at, pcb, segment in wire.log if pcb is wire.client]
     assert len(asked) == 15 and all(segment.seq == (wire.client.snd_nxt - 1) & MASK and not segment.payload for _, segment in asked)
     assert len(wire.sent(wire.server)) == 15 and wire.client.state is State.ESTABLISHED
+
+
+def asked(wire: Wire, within: Ns) -> list[Ns]:
+    """Run, and return when the client asked whether the server is still there, ns."""
+    wire.log.clear()
+    wire.run(within)
+    return [at for at, pcb, segment in wire.log if pcb is wire.client and not segment.payload and segment.seq == (wire.client.snd_nxt - 1) & MASK]
+
+
+@pytest.mark.parametrize("what", ["data", "more data", "early data", "an acknowledgment"])
+def test_whatever_is_heard_from_the_peer_puts_the_question_off(what: str) -> None:
+    """RFC 9293 section 3.8.4: only after an idle time."""
+    wire = Wire()
+    wire.run(ms(10))
+    wire.client.keep_alive(seconds(10), wire.now)
+    wire.run(seconds(8))
+    if what == "an acknowledgment":
+        wire.write(wire.client, b"x")
+    elif what == "early data":
+        wire.server.snd_nxt = (wire.server.snd_nxt + 10) & MASK
+        segment = Segment(80, 49_152, wire.server.snd_nxt, wire.server.rcv_nxt, ACK, 100, timestamps(wire.server.stamp(wire.now), wire.client.ts_recent), b"x")
+        wire.client.receive(segment, wire.now)
+    else:
+        wire.write(wire.server, b"x")
+        if what == "more data":
+            wire.run(seconds(1))
+            wire.write(wire.server, b"x")
+    begun = wire.now
+    assert asked(wire, seconds(9)) == []
+    first = asked(wire, seconds(3))
+    assert len(first) == 1 and seconds(10) <= first[0] - begun < seconds(11)
+
+
+def test_a_connection_asks_from_when_it_is_open() -> None:
+    wire = Wire()
+    wire.client.keepalive = seconds(10)  # its SYN is on the way
+    wire.run(ms(10))
+    assert len(asked(wire, seconds(11))) == 1
+
+
+def test_the_handshake_tells_the_shortest_round_trip() -> None:
+    """RFC 8985 section 6.1: RACK's window and its doubts need one from the beginning."""
+    wire = Wire(lambda segment: [ms(10)])
+    wire.run(ms(25))
+    assert wire.client.recovery.board.min_rtt == ms(20)
 
 
 def test_nagle_holds_small_pieces_back_and_nodelay_does_not() -> None:

@@ -19,7 +19,8 @@ from tests.mutation.equivalent import EQUIVALENT
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "mirage_lab" / "tcpip" / "tcp"
 MODULES = ("pcb", "calls", "timers", "output", "recovery", "scoreboard", "rack", "prr", "rtt", "reassembly", "numbers", "cookies")
-TESTS = [f"tests/unit/tcpip/test_{name}.py" for name in ("rack", "stories", "stories_of_arms", "recovery", "pcb", "tcp_limits", "congestion", "stack", "states", "vnetif_zoo")]
+_NAMES = ("rack", "stories", "stories_of_arms", "recovery", "pcb", "tcp_limits", "congestion", "stack", "states", "vnetif_zoo")
+TESTS = [f"tests/unit/tcpip/test_{name}.py" for name in _NAMES]
 """The quick ones first: the first that fails is enough."""
 PATIENCE = 120
 """Seconds after which the tests hang: without an arm a loop may have no end."""

@@ -25,7 +25,7 @@ __all__ = ["COMMANDS", "Magics"]
 COMMANDS: dict[str, tuple[str, ...]] = {
     "mirage": ("configure", "describe", "depend", "build", "run", "clean"),
     "xl": ("list", "create", "console", "destroy", "pause", "unpause", "dmesg"),
-    "xenstore": ("ls", "read", "write", "watch", "rm", "chmod"),
+    "xenstore": ("ls", "read", "write", "watch", "rm", "chmod", "log", "restart"),
     "lab": ("play", "pause", "step", "rewind", "undo", "reset", "use", "restore"),
     "host": ("-t", "-b"),
 }
@@ -159,7 +159,7 @@ class Magics(IPythonMagics):
 
     @line_magic
     def xenstore(self, line: str) -> Any:
-        """The xenstore: ls, read, write, watch, rm, chmod."""
+        """The xenstore: ls, read, write, watch, rm, chmod, log, restart."""
         parser, sub = _parser(
             "xenstore",
             {
@@ -169,6 +169,8 @@ class Magics(IPythonMagics):
                 "watch": "run the lab for a while and print what changes below a path",
                 "rm": "remove a path and all below it",
                 "chmod": "set permissions: n0 r1",
+                "log": "the newest commits of its history",
+                "restart": "kill xenstored and start it again",
             },
         )
         sub["ls"].add_argument("path", nargs="?", default="/")
@@ -177,6 +179,7 @@ class Magics(IPythonMagics):
         sub["write"].add_argument("value")
         sub["watch"].add_argument("-t", type=float, default=1.0, metavar="SECONDS", help="of virtual time (1)")
         sub["chmod"].add_argument("perms", nargs="+")
+        sub["log"].add_argument("-n", type=int, default=20, metavar="COMMITS")
         return self._do(parser, line, self._xenstore)
 
     def _xenstore(self, options: argparse.Namespace) -> Any:
@@ -195,6 +198,10 @@ class Magics(IPythonMagics):
                 store.rm(options.path)
             case "chmod":
                 store.chmod(options.path, *options.perms)
+            case "log":
+                print(repr(lab.xenstore.log(max(options.n, 1))))
+            case "restart":
+                print(lab.xenstore.restart())
             case _:
                 last = lab.machine.world.recorder.last
                 lab.run(seconds(options.t))

@@ -6,10 +6,10 @@ replaced, it stands for the thing of that name as it is now.
 
 from __future__ import annotations
 
-import builtins
 from typing import TYPE_CHECKING, Any
 
 from mirage_lab.lab.said import LabError, Said
+from mirage_lab.lab.store import Store, XenStore
 from mirage_lab.runtime.clock import show
 from mirage_lab.signatures.units import Ns
 from mirage_lab.tracing.recorder import Event
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mirage_lab.usernet import Forward
     from mirage_lab.vnetif import Segment, Tap
 
-__all__ = ["Console", "Domains", "Events", "Lan", "Site", "Store", "TapHandle", "Vm"]
+__all__ = ["Console", "Domains", "Events", "Lan", "Site", "Store", "TapHandle", "Vm", "XenStore"]
 
 
 class Vm:
@@ -119,58 +119,6 @@ class Console:
 
     def __repr__(self) -> str:
         return self.text.rstrip("\n")
-
-
-class Store:
-    """A part of xenstore, shown as `xenstore-ls` does."""
-
-    def __init__(self, lab: Lab, root: str) -> None:
-        self._lab = lab
-        self.root = root
-
-    def read(self, path: str) -> str:
-        """Return the value at `path` (relative to this part, or absolute)."""
-        return str(self._lab.machine.toolstack.xenstore.read(self._absolute(path)))
-
-    def list(self, path: str = "") -> builtins.list[str]:
-        """Return the names below `path`."""
-        return [str(name) for name in self._lab.machine.toolstack.xenstore.list(self._absolute(path))]
-
-    def write(self, path: str, value: str) -> None:
-        """Write as dom0."""
-        self._lab.command("xenstore.write", path=self._absolute(path), value=value)
-
-    def rm(self, path: str) -> None:
-        """Remove `path` and all below it, as dom0."""
-        self._lab.command("xenstore.rm", path=self._absolute(path))
-
-    def chmod(self, path: str, *perms: str) -> None:
-        """Set permissions in xenstore-chmod's letters: `n0`, `r1`, `b2`."""
-        self._lab.command("xenstore.chmod", path=self._absolute(path), perms=[*perms])
-
-    def _absolute(self, path: str) -> str:
-        if path.startswith("/"):
-            return path
-        return self.root if not path else f"{self.root.rstrip('/')}/{path}"
-
-    def tree(self) -> builtins.list[tuple[int, str, str]]:
-        """Return (depth, name, value) of everything below, in order."""
-        rows: builtins.list[tuple[int, str, str]] = []
-
-        def walk(path: str, depth: int) -> None:
-            for name in self.list(path):
-                child = f"{path.rstrip('/')}/{name}"
-                rows.append((depth, name, self.read(child)))
-                walk(child, depth + 1)
-
-        walk(self.root, 0)
-        return rows
-
-    def __repr__(self) -> str:
-        def quoted(value: str) -> str:
-            return "".join(c if c.isprintable() and c not in '"\\' else f"\\x{ord(c):02x}" for c in value)
-
-        return "\n".join(f'{" " * depth}{name} = "{quoted(value)}"' for depth, name, value in self.tree())
 
 
 class Lan:

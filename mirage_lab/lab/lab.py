@@ -10,11 +10,10 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, ClassVar, Final
 
 from mirage_lab.lab import running
-from mirage_lab.lab.handles import Domains, Events, Lan, Site, TapHandle, Vm
+from mirage_lab.lab.handles import Domains, Events, Lan, Site, TapHandle, Vm, XenStore
 from mirage_lab.lab.machine import Machine
 from mirage_lab.lab.said import LabError, Said
 from mirage_lab.lab.trace import Trace
@@ -93,6 +92,11 @@ class Lab:
         return Domains(self)
 
     @property
+    def xenstore(self) -> XenStore:
+        """The whole xenstore, with its history."""
+        return XenStore(self)
+
+    @property
     def lans(self) -> list[Lan]:
         """The lans in order of creation."""
         return [Lan(self, name) for name in self.machine.lans]
@@ -120,7 +124,7 @@ class Lab:
     @property
     def speed(self) -> float:
         """Virtual seconds a second while playing; 0 when not."""
-        return self._player.speed if self._player is not None and self._player.playing else 0.0
+        return self._player.speed if self._player and self.playing else 0.0
 
     @property
     def journal(self) -> list[Entry]:
@@ -485,12 +489,12 @@ class Lab:
     def __enter__(self) -> Lab:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @classmethod
     def demo(cls, what: str = "web", seed: int = 1) -> Lab:
         """Return a running world: `web`, a unikernel that answers HTTP on 10.0.0.2 port 80."""
-        from mirage_lab.lab.demo import demo
+        from mirage_lab.lab import demo
 
-        return demo(cls, what, seed)
+        return demo.demo(cls, what, seed)

@@ -21,6 +21,7 @@ from mirage_lab.vnetif import Segment, Tap
 from mirage_lab.xen.dom0.image import Image
 from mirage_lab.xen.dom0.toolstack import Toolstack, VifConfig
 from mirage_lab.xen.guest.minios import boot
+from mirage_lab.xen.xenstore import whatif
 
 __all__ = ["Machine"]
 
@@ -40,6 +41,7 @@ class Machine:
         self.captures: dict[str, Capture] = {}
         self.forwards: dict[tuple[str, int], Forward] = {}
         self.taps: dict[str, Tap] = {}
+        self.servers: list[Any] = []
         self.images: dict[str, Image] = {}
         self.plugged: dict[str, tuple[str, ...]] = {}
         on = self.world.on_command
@@ -61,6 +63,12 @@ class Machine:
         on("xenstore.write", self._xenstore_write)
         on("xenstore.rm", self._xenstore_rm)
         on("xenstore.chmod", self._xenstore_chmod)
+        on("xenstored.restart", self._xenstored_restart)
+        on("xenstore.branch", lambda name, at: whatif.begin(self.toolstack.daemon, name, at))
+        on("xenstore.drop", lambda name: whatif.drop(self.toolstack.daemon, name))
+        on("xenstore.try", lambda branch, path, value: whatif.write(self.toolstack.daemon, branch, path, value))
+        on("xenstore.merge", lambda branch: whatif.merge(self.toolstack.daemon, branch))
+        on("xenstore.restore", lambda at: whatif.restore(self.toolstack.daemon, at))
         on("fetch", self._fetch)
         on("ping", self._ping)
 
@@ -84,6 +92,8 @@ class Machine:
 
     def close(self) -> None:
         """Close host sockets and threads; virtual things need no closing."""
+        for server in self.servers:
+            server.close()
         for tap in self.taps.values():
             tap.shut()
         for gateway in self.gateways.values():
@@ -218,6 +228,9 @@ class Machine:
 
     def _xenstore_chmod(self, path: str, perms: list[str]) -> None:
         self.toolstack.xenstore.set_perms(path, perms)
+
+    def _xenstored_restart(self) -> None:
+        self.toolstack.restart_xenstored()
 
     def _fetch(self, lan: str, address: str, port: int, request: bytes) -> list[bytes | MirageError]:
         """Ask from inside the world, over the gateway's own stack; the reply grows and ends with b"", or with what went wrong."""

@@ -88,8 +88,6 @@ class Xenstored:
         self._repo = Repo(BYTES, None if database is None else Git(database, "group"), author="xenstored")
         world = World(0)
         self.daemon = Daemon(world, world.queue("dom0"), engine=engine, history=History(self._repo, MOST if database is None else None))
-        if self.daemon.history.head is not None:
-            self.daemon.store.restore(self.daemon.history.entries())
         self._clients: dict[socket.socket, Client] = {}
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()

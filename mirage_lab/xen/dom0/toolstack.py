@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from mirage_lab.runtime import RunQueue, World
@@ -14,7 +15,7 @@ from mirage_lab.xen.abi import shared_info
 from mirage_lab.xen.abi.evtchn import Events
 from mirage_lab.xen.abi.grant_table import GREF_XENSTORE
 from mirage_lab.xen.abi.io.xenbus import XenbusState
-from mirage_lab.xen.abi.xen import Domid, Pfn
+from mirage_lab.xen.abi.xen import Domid, Pfn, Port
 from mirage_lab.xen.dom0.builder import Built, build
 from mirage_lab.xen.dom0.consoled import Consoled, ConsoleLog
 from mirage_lab.xen.dom0.image import Image
@@ -25,6 +26,9 @@ from mirage_lab.xen.dom0.pvhbuilder import build_pvh
 from mirage_lab.xen.hypervisor import Domain, Hypervisor
 from mirage_lab.xen.hypervisor.domain import DomainGate
 from mirage_lab.xen.xenstore import Client, Daemon
+from mirage_lab.xen.xenstore.history import MOST, History
+from mirage_lab.xen.xenstore.history import of_world as history_of
+from mirage_lab.xen.xenstore.sessions import Sessions
 
 __all__ = ["DomainInfo", "Toolstack", "ToolstackError", "VifConfig"]
 
@@ -71,7 +75,8 @@ class Toolstack:
         self._maps = Maps(dom0.gate)
         self._events = Events(dom0.queue, dom0.gate, dom0.shared)
         dom0.shared[shared_info.UPCALL_MASK] = 0
-        self.daemon = Daemon(world, dom0.queue, xen.say)
+        history = history_of(world)
+        self.daemon = Daemon(world, dom0.queue, xen.say, history=history, sessions=Sessions(history.repo))
         self.xenstore: Client = self.daemon.connect()
         self._consoled = Consoled(dom0.queue, self._events, self._maps, xen.say)
         self.netback = Netback(dom0.queue, dom0.gate, self._events, self._maps, self.daemon.connect("dom0"), STAGING, xen.say)
@@ -231,6 +236,18 @@ class Toolstack:
                 if path and tx.exists(path):
                     tx.rm(path)
         self.hypervisor.destroy(domain)
+
+    def restart_xenstored(self) -> Daemon:
+        """Kill xenstored and start another, which knows only what the first had kept: the tree, and its clients' sessions."""
+        before = self.daemon
+        repo = before.history.repo
+        before.stop()
+        after = self.daemon = Daemon(self.world, self._queue, before.say, before.engine, History(repo, MOST), Sessions(repo))
+        for client in before.clients:
+            after.readopt(client)
+        for domid, (port, mapping) in sorted(self._stores.items()):
+            after.resume(Domid(domid), self._maps.page(mapping[0]), partial(self._events.notify, Port(port)), self.domain(domid).name)
+        return after
 
     # looking -----------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,16 @@ class Client:
         self._callbacks: dict[str, Callable[[str], None]] = {}
         connection.callback = self._fired if not tid else connection.callback
 
+    @property
+    def name(self) -> str:
+        """Whose it is."""
+        return self._connection.name
+
+    def reconnect(self, connection: Connection) -> None:
+        """Go on over another connection: xenstored was started again."""
+        self._connection = connection
+        connection.callback = self._fired
+
     def read(self, path: str) -> str:
         """Return a value."""
         return self._connection.view(self._tid).read(absolute(path, 0)).decode("utf-8", "backslashreplace")
@@ -91,11 +101,13 @@ class Client:
             self.unwatch(path)
         self._callbacks[path] = callback
         self._connection.watch(path if path.startswith("@") else absolute(path, 0), path, path)
+        self._connection.daemon.settle()
 
     def unwatch(self, path: str) -> None:
         """End a watch."""
         if self._callbacks.pop(path, None) is not None:
             self._connection.unwatch(path if path.startswith("@") else absolute(path, 0), path)
+            self._connection.daemon.settle()
 
     def _fired(self, watch: Watch, told: str) -> None:
         callback = self._callbacks.get(watch.token)

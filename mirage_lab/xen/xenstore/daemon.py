@@ -6,206 +6,22 @@ a ring whose indices lie ends that connection; replies that are not taken stop f
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from mirage_lab.irmin import BYTES, Repo
 from mirage_lab.irmin.commit import Commit
 from mirage_lab.runtime import RunQueue, World
 from mirage_lab.tracing.recorder import Kind
-from mirage_lab.xen.abi import errno
-from mirage_lab.xen.abi.io import xs_wire as wire
 from mirage_lab.xen.abi.io.xenbus import parse
 from mirage_lab.xen.abi.xen import Domid
 from mirage_lab.xen.xenstore.client import Client
-from mirage_lab.xen.xenstore.history import MOST, History
-from mirage_lab.xen.xenstore.request import answer
-from mirage_lab.xen.xenstore.store import Node, Store, StoreError, View, allowed
-from mirage_lab.xen.xenstore.transaction import Engine, Transaction
+from mirage_lab.xen.xenstore.connection import Connection, Watch
+from mirage_lab.xen.xenstore.history import History, of_world
+from mirage_lab.xen.xenstore.sessions import Sessions
+from mirage_lab.xen.xenstore.store import Node, Store, allowed
+from mirage_lab.xen.xenstore.transaction import Engine
 
 __all__ = ["Connection", "Daemon", "Watch"]
-
-WATCHES: Final = 128
-TRANSACTIONS: Final = 10
-BACKLOG: Final = 64 << 10
-"""Bytes of replies a domain may leave untaken before its requests wait."""
-EVENTS: Final = 256 << 10
-"""Bytes of untaken watch events after which a domain's further ones are dropped."""
-
-
-class Watch:
-    """A watch: the absolute path, the path as the client named it, its token."""
-
-    __slots__ = ("named", "path", "token")
-
-    def __init__(self, path: str, named: str, token: str) -> None:
-        self.path = path
-        self.named = named
-        self.token = token
-
-    def concerns(self, path: str, *, below: bool) -> str | None:
-        """Return the path to tell for a change of `path`, as the client names it; None: none of its business."""
-        mine = self.path
-        if path == mine or mine == "/" or path.startswith(f"{mine}/"):
-            told = path
-        elif below and mine.startswith(f"{path}/"):
-            told = mine
-        else:
-            return None
-        return told if self.named == mine else told[len(mine) - len(self.named) :]
-
-
-class Connection:
-    """One client: a domain on its ring, or dom0's direct client (no page)."""
-
-    def __init__(self, daemon: Daemon, domid: Domid, name: str, page: memoryview | None, notify: Callable[[], None]) -> None:
-        self.daemon = daemon
-        self.domid = domid
-        self.name = name
-        self.watches: list[Watch] = []
-        self.transactions: dict[int, Transaction] = {}
-        self.bases: dict[int, Commit | None] = {}
-        self.callback: Callable[[Watch, str], None] | None = None
-        self.error = ""
-        self._page = page
-        self._notify = notify
-        self._in = bytearray()
-        self._out = bytearray()
-
-    @property
-    def store(self) -> Store:
-        """The store."""
-        return self.daemon.store
-
-    # transactions and watches ------------------------------------------------------------------------------------
-
-    def view(self, tid: int) -> View:
-        """Return what a request works on: the store, or a transaction of this connection."""
-        if not tid:
-            return self.store
-        if tid not in self.transactions:
-            raise StoreError(errno.ENOENT, f"transaction {tid}")
-        return self.transactions[tid]
-
-    def start(self) -> int:
-        """Begin a transaction and return its number."""
-        if self.domid and len(self.transactions) >= TRANSACTIONS:
-            raise StoreError(errno.ENOSPC, f"domain {self.domid} has {TRANSACTIONS} transactions open")
-        tid = self.daemon.next_tid()
-        self.transactions[tid] = Transaction(self.store, tid, self.domid, self.daemon.engine)
-        self.bases[tid] = self.daemon.history.head
-        return tid
-
-    def end(self, tid: int, commit: bool) -> None:
-        """End a transaction; raises StoreError EAGAIN on a conflict."""
-        if tid not in self.transactions:
-            raise StoreError(errno.ENOENT, f"transaction {tid}")
-        transaction = self.transactions.pop(tid)
-        base = self.bases.pop(tid)
-        ended = "committed" if commit else "dropped"
-        try:
-            if commit:
-                with self.daemon.acting(self, tid):
-                    transaction.commit()
-                    self.daemon.history.done(self.domid, tid, base)
-        except StoreError as error:
-            ended = error.name
-            raise
-        finally:
-            self.daemon.ended(self, tid, ended)
-
-    def watch(self, path: str, named: str, token: str) -> None:
-        """Add a watch; its first event comes at once."""
-        if any(watch.path == path and watch.token == token for watch in self.watches):
-            raise StoreError(errno.EEXIST, f"watch {named} {token}")
-        if self.domid and len(self.watches) >= WATCHES:
-            raise StoreError(errno.E2BIG, f"domain {self.domid} has {WATCHES} watches")
-        watch = Watch(path, named, token)
-        self.watches.append(watch)
-        self.daemon.watching(self, watch)
-        self.fire(watch, named)
-
-    def unwatch(self, path: str, token: str) -> None:
-        """Remove a watch."""
-        for watch in self.watches:
-            if watch.path == path and watch.token == token:
-                self.watches.remove(watch)
-                self.daemon.forget(self, watch)
-                return
-        raise StoreError(errno.ENOENT, f"watch {path} {token}")
-
-    def unwatch_all(self) -> None:
-        """Remove every watch."""
-        for watch in self.watches:
-            self.daemon.forget(self, watch)
-        self.watches.clear()
-
-    def fire(self, watch: Watch, told: str) -> None:
-        """Send a watch event."""
-        daemon = self.daemon
-        world = daemon.queue.world
-        cause = world.cause
-        if daemon.k_watch.on:
-            daemon.tell(daemon.k_watch, self.name, {"path": told, "token": watch.token})
-        if self.callback is not None:
-            daemon.queue.post(self._call, watch, told)
-        elif len(self._out) < EVENTS:
-            payload = f"{told}\0{watch.token}\0".encode()
-            self._out += wire.message(wire.WATCH_EVENT, 0, 0, payload)
-            daemon.later(self)
-        world.cause = cause
-
-    def _call(self, watch: Watch, told: str) -> None:
-        if watch in self.watches and self.callback is not None:
-            self.callback(watch, told)
-
-    # the ring ----------------------------------------------------------------------------------------------------
-
-    def service(self) -> None:
-        """Take requests, answer, and put replies into the ring."""
-        page = self._page
-        if page is None or self.error:
-            return
-        try:
-            moved = self._flush(page)
-            if len(self._out) < BACKLOG:
-                data = wire.read(page, request=True)
-                moved = moved or bool(data)
-                self._in += data
-                self._requests()
-            moved = self._flush(page) or moved
-        except wire.RingError as error:
-            self.error = str(error)
-            self.daemon.say(f"xenstored: domain {self.domid}: {error}; its connection is closed")
-            return
-        if moved:
-            self._notify()
-
-    def _flush(self, page: memoryview) -> bool:
-        if not self._out:
-            return False
-        count = wire.write(page, bytes(self._out[: wire.RING_SIZE]), request=False)
-        del self._out[:count]
-        return bool(count)
-
-    def _requests(self) -> None:
-        buffered = self._in
-        while len(buffered) >= wire.HEADER.size:
-            op, rid, tid, length = wire.HEADER.unpack_from(buffered)
-            if length > wire.PAYLOAD_MAX:
-                raise wire.RingError(f"a request that says it has {length} bytes; {wire.PAYLOAD_MAX} are allowed")
-            end = wire.HEADER.size + length
-            if len(buffered) < end:
-                return
-            payload = bytes(buffered[wire.HEADER.size : end])
-            del buffered[:end]
-            try:
-                with self.daemon.acting(self, tid):
-                    reply, data = op, answer(self, op, tid, payload)
-            except StoreError as error:
-                reply, data = wire.ERROR, error.name.encode() + b"\0"
-            self._out += wire.message(reply, rid, tid, data)
-
 
 class _Acting:
     """Who changes the store at the moment, for the events, and which watches a transaction of it has fired."""
@@ -223,7 +39,10 @@ class _Acting:
         daemon.actor, daemon.told, daemon.acting_domid = (connection.name, self._tid), set(), connection.domid
 
     def __exit__(self, *exc: object) -> None:
-        self._daemon.actor, self._daemon.told, self._daemon.acting_domid = self._before
+        daemon = self._daemon
+        daemon.actor, daemon.told, daemon.acting_domid = self._before
+        if daemon.touched and not self._connection.ringed:
+            daemon.settle()
 
 
 class Daemon:
@@ -236,10 +55,15 @@ class Daemon:
         say: Callable[[str], None] = lambda text: None,
         engine: Engine = "irmin",
         history: History | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
+        """With `history` it goes on where that ends; with `sessions` its clients can go on too (`resume`, `readopt`)."""
         self.store = Store()
         self.engine = engine
-        self.history = history or History(Repo(BYTES, clock=lambda: (world.epoch_ns + world.now) // 1_000_000_000), MOST)
+        self.sessions = sessions
+        self.touched: dict[str, Connection] = {}
+        self.clients: list[Client] = []
+        self.history = history or of_world(world)
         self.queue = queue
         self.say = say
         self.actor: tuple[str, int] = ("dom0", 0)
@@ -247,7 +71,6 @@ class Daemon:
         self.told: set[tuple[Watch, str]] = set()
         self._world = world
         self._connections: dict[int, Connection] = {}
-        self._direct: list[Connection] = []
         self._waiting: dict[int, None] = {}
         self._watched: dict[str, list[tuple[Connection, Watch]]] = {}
         self._tid = 0
@@ -256,7 +79,9 @@ class Daemon:
         self.k_watch = world.recorder.kind("xenstore.watch")
         self._k_transaction = world.recorder.kind("xenstore.transaction")
         self.store.on_change = self._changed
-        if self.history.head is None:
+        if self.history.head is not None:
+            self.store.restore(self.history.entries())
+        else:
             for path in sorted(self.store.nodes):
                 self.history.note("mkdir", path, self.store.nodes)
             self.history.done(0)
@@ -264,6 +89,14 @@ class Daemon:
     def acting(self, connection: Connection, tid: int) -> _Acting:
         """Return a context in which changes are `connection`'s."""
         return _Acting(self, connection, tid)
+
+    @contextmanager
+    def acting_as(self, domid: Domid, merged: Commit | None = None) -> Iterator[None]:
+        """Changes in the block are made by `domid` and are one commit, which `merged` is a parent of too."""
+        tid = self.next_tid()
+        with self.acting(Connection(self, domid, "dom0", None, lambda: None), tid):
+            yield
+            self.history.done(domid, tid, self.history.head, merged)
 
     def tell(self, kind: Kind, source: str, fields: dict[str, object]) -> None:
         """Record an event that leads further."""
@@ -285,8 +118,9 @@ class Daemon:
 
     def introduce(self, domid: Domid, page: memoryview, notify: Callable[[], None], name: str) -> None:
         """Serve a domain on its ring page; `notify` sends its event."""
-        self._connections[domid] = Connection(self, domid, name, page, notify)
+        self._connections[domid] = Connection(self, domid, name, page, notify, str(domid))
         self._special("@introduceDomain")
+        self.settle()
 
     def release(self, domid: Domid) -> None:
         """A domain is gone: forget its watches and transactions."""
@@ -294,7 +128,11 @@ class Daemon:
         if connection is not None:
             connection.unwatch_all()
             self._waiting.pop(domid, None)
+            self.touched.pop(connection.key, None)
+            if self.sessions is not None:
+                self.sessions.put(connection.key, None)
             self._special("@releaseDomain")
+            self.settle()
 
     def introduced(self, domid: int) -> bool:
         """True if the domain is served."""
@@ -318,9 +156,52 @@ class Daemon:
 
     def connect(self, name: str = "dom0") -> Client:
         """Return a direct client with dom0's rights; watches are called back as steps of dom0's queue."""
-        connection = Connection(self, Domid(0), name, None, lambda: None)
-        self._direct.append(connection)
-        return Client(connection)
+        client = Client(Connection(self, Domid(0), name, None, lambda: None, f"dom0-{len(self.clients)}"))
+        self.clients.append(client)
+        return client
+
+    # killed and started again ------------------------------------------------------------------------------------
+
+    @property
+    def open_transactions(self) -> int:
+        """Transactions of domains that have not ended."""
+        return sum(len(connection.transactions) for connection in self._connections.values())
+
+    def used_tid(self, tid: int) -> None:
+        """Give out only higher transaction numbers than this."""
+        self._tid = max(self._tid, tid)
+
+    def settle(self) -> None:
+        """Keep what has changed of the clients, where the next xenstored finds it."""
+        touched, self.touched = self.touched, {}
+        if self.sessions is not None:
+            for key, connection in touched.items():
+                self.sessions.put(key, connection.session())
+
+    def stop(self) -> None:
+        """It was killed: whatever still calls it is not answered."""
+        self._connections.clear()
+        self._watched.clear()
+        self.touched.clear()
+        self.sessions = None
+
+    def resume(self, domid: Domid, page: memoryview, notify: Callable[[], None], name: str) -> None:
+        """Go on serving a domain that an earlier xenstored served; raises ObjectError for a record that is none."""
+        connection = self._connections[domid] = Connection(self, domid, name, page, notify, str(domid))
+        session = None if self.sessions is None else self.sessions.get(connection.key)
+        if session is not None:
+            connection.take_up(session)
+        self.later(connection)
+
+    def readopt(self, client: Client) -> None:
+        """Go on serving a program of dom0, which connects again; raises ObjectError."""
+        key = f"dom0-{len(self.clients)}"
+        connection = Connection(self, Domid(0), client.name, None, lambda: None, key)
+        session = None if self.sessions is None else self.sessions.get(key)
+        if session is not None:
+            connection.take_up(session)
+        client.reconnect(connection)
+        self.clients.append(client)
 
     # changes -----------------------------------------------------------------------------------------------------
 

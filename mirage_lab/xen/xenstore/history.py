@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from mirage_lab.irmin import Repo
+from mirage_lab.irmin import BYTES, Repo
 from mirage_lab.irmin.commit import Commit
 from mirage_lab.irmin.errors import ObjectError
 from mirage_lab.irmin.node import EMPTY, Blob, Node, find, put, remove, walk
@@ -21,7 +21,10 @@ from mirage_lab.irmin.path import Steps
 from mirage_lab.xen.xenstore.store import Node as Entry
 from mirage_lab.xen.xenstore.store import Perms
 
-__all__ = ["MOST", "History", "decode_entry", "encode_entry"]
+if TYPE_CHECKING:
+    from mirage_lab.runtime import World
+
+__all__ = ["MOST", "History", "change_root", "decode_entry", "encode_entry", "entries_of", "of_steps", "of_world", "steps_of"]
 
 Change = tuple[str, str, list[tuple[str, Entry]]]
 """Operation, path, and (path, node) of what it set and of those above it."""
@@ -62,7 +65,7 @@ def decode_entry(data: bytes) -> tuple[bytes, Perms]:
     return value, tuple(perms)
 
 
-def _steps(path: str, ending: str) -> Steps:
+def steps_of(path: str, ending: str) -> Steps:
     """`/a/b` with ending value: a.dir, b.value."""
     if path == "/":
         return ("root.value",) if ending == "value" else ()
@@ -90,8 +93,8 @@ class History:
         """A change was made; `done` commits all since the last time."""
         self._waiting.append((op, path, [] if op == "rm" else [(here, node) for here in _lineage(path) if (node := nodes.get(here)) is not None]))
 
-    def done(self, domid: int, tid: int = 0, base: Commit | None = None) -> None:
-        """Commit what was noted, as domain `domid`; in transaction `tid` it had begun at `base`."""
+    def done(self, domid: int, tid: int = 0, base: Commit | None = None, merged: Commit | None = None) -> None:
+        """Commit what was noted, as domain `domid`; in transaction `tid` it had begun at `base`; or it is what `merged` brought."""
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
@@ -103,6 +106,9 @@ class History:
         told = [_told(*change) for change in waiting]
         message = f"{author}: {told[0]}" if len(told) == 1 else f"{author}: transaction {tid}\n\n" + "\n".join(told)
         if not tid or base is head:
+            if merged is not None and head is not None:
+                self._commit(_changed(head.root, waiting), (head, merged), message, author)
+                return
             self._commit(_changed(EMPTY if head is None else head.root, waiting), (head,) if head else (), message, author)
             return
         before, parents = (EMPTY, ()) if base is None else (base.root, (base,))
@@ -116,12 +122,31 @@ class History:
 
     def entries(self) -> dict[str, tuple[bytes, Perms]]:
         """Return value and permissions by path, as the newest commit has them.  Raises ObjectError."""
-        head = self.head
-        found = {}
-        for steps, blob in walk(EMPTY if head is None else head.root):
-            names = [step.removesuffix(".dir") for step in steps[:-1]] + [steps[-1].removesuffix(".value")]
-            found["/" if steps == ("root.value",) else "/" + "/".join(names)] = decode_entry(blob.data)
-        return found
+        return {} if self.head is None else entries_of(self.head)
+
+
+def entries_of(commit: Commit) -> dict[str, tuple[bytes, Perms]]:
+    """Return value and permissions by path, as a commit has them.  Raises ObjectError."""
+    return {of_steps(steps): decode_entry(blob.data) for steps, blob in walk(commit.root)}
+
+
+def of_steps(steps: Steps) -> str:
+    """a.dir, b.value: `/a/b`."""
+    if steps == ("root.value",):
+        return "/"
+    return "/" + "/".join(step.removesuffix(".dir").removesuffix(".value") for step in steps)
+
+
+def change_root(root: Node, path: str, entry: tuple[bytes, Perms] | None) -> Node:
+    """Return the tree with a value and permissions at a path, or (None) without it and what is below."""
+    if entry is None:
+        return remove(remove(root, steps_of(path, "value")), steps_of(path, "dir"))
+    return put(root, steps_of(path, "value"), Blob(encode_entry(*entry)))
+
+
+def of_world(world: World) -> History:
+    """Return a new history whose commits have the virtual time of a world."""
+    return History(Repo(BYTES, clock=lambda: (world.epoch_ns + world.now) // 1_000_000_000), MOST)
 
 
 def _told(op: str, path: str, nodes: list[tuple[str, Entry]]) -> str:
@@ -134,11 +159,11 @@ def _told(op: str, path: str, nodes: list[tuple[str, Entry]]) -> str:
 def _changed(root: Node, waiting: list[Change]) -> Node:
     for op, path, nodes in waiting:
         if op == "rm":
-            root = remove(remove(root, _steps(path, "value")), _steps(path, "dir"))
+            root = change_root(root, path, None)
             continue
         for here, node in nodes:
-            if here == path or find(root, _steps(here, "value")) is None:
-                root = put(root, _steps(here, "value"), Blob(encode_entry(node.value, node.perms)))
+            if here == path or find(root, steps_of(here, "value")) is None:
+                root = change_root(root, here, (node.value, node.perms))
     return root
 
 

@@ -11,6 +11,7 @@ Then the changes are carried out on the store, one after the other, and only the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
@@ -45,6 +46,24 @@ class Transaction(View):
         self._changed_so_far = 0
         self._owned: dict[int, int] = {}
         self._generation = 1 << 62
+
+    @property
+    def log(self) -> list[tuple[str, tuple[Any, ...], Any]]:
+        """What was done in it: operation, arguments, answer (None for a change that was made)."""
+        return self._log
+
+    @classmethod
+    def revived(cls, store: Store, tid: int, domid: int, engine: Engine, log: list[tuple[str, tuple[Any, ...], Any]]) -> Transaction:
+        """Return a transaction that was open when xenstored was killed: what was changed in it is changed again, for now only there."""
+        found = cls(store, tid, domid, engine)
+        for name, args, answer in log:
+            if answer is None:
+                with contextlib.suppress(StoreError):  # its end will find that it does not hold any more
+                    getattr(found, name)(*args)
+        found._log = log
+        found._started = -1
+        found._seen = {"/": (-1, -1)}  # nobody knows what has changed of what it saw
+        return found
 
     def _get(self, path: str, *, listing: bool = False) -> Node | None:
         if path in self._changes:

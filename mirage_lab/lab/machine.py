@@ -10,6 +10,7 @@ import ipaddress
 from typing import Any
 
 from mirage_lab.lab.said import LabError
+from mirage_lab.lab.xensocket import XenSocket
 from mirage_lab.runtime import World, tasks
 from mirage_lab.runtime.journal import Entry
 from mirage_lab.signatures.errors import ConnectionTimedOut, LocalProtocolError, MirageError
@@ -42,6 +43,7 @@ class Machine:
         self.forwards: dict[tuple[str, int], Forward] = {}
         self.taps: dict[str, Tap] = {}
         self.servers: list[Any] = []
+        self.xensocket: XenSocket | None = None
         self.images: dict[str, Image] = {}
         self.plugged: dict[str, tuple[str, ...]] = {}
         on = self.world.on_command
@@ -64,6 +66,7 @@ class Machine:
         on("xenstore.rm", self._xenstore_rm)
         on("xenstore.chmod", self._xenstore_chmod)
         on("xenstored.restart", self._xenstored_restart)
+        on("xenstored.socket", self._xenstored_socket)
         on("xenstore.branch", lambda name, at: whatif.begin(self.toolstack.daemon, name, at))
         on("xenstore.drop", lambda name: whatif.drop(self.toolstack.daemon, name))
         on("xenstore.try", lambda branch, path, value: whatif.write(self.toolstack.daemon, branch, path, value))
@@ -89,11 +92,15 @@ class Machine:
             gateway.go_live()
         for tap in self.taps.values():
             tap.open()
+        if self.xensocket is not None:
+            self.xensocket.open()
 
     def close(self) -> None:
         """Close host sockets and threads; virtual things need no closing."""
         for server in self.servers:
             server.close()
+        if self.xensocket is not None:
+            self.xensocket.shut()
         for tap in self.taps.values():
             tap.shut()
         for gateway in self.gateways.values():
@@ -230,7 +237,16 @@ class Machine:
         self.toolstack.xenstore.set_perms(path, perms)
 
     def _xenstored_restart(self) -> None:
+        if self.xensocket is not None:
+            self.xensocket.drop_all()
         self.toolstack.restart_xenstored()
+
+    def _xenstored_socket(self, path: str, own_folder: bool) -> XenSocket:
+        if self.xensocket is None:
+            self.xensocket = XenSocket(self.world, self.toolstack, path, own_folder)
+        if self.world.live:
+            self.xensocket.open()
+        return self.xensocket
 
     def _fetch(self, lan: str, address: str, port: int, request: bytes) -> list[bytes | MirageError]:
         """Ask from inside the world, over the gateway's own stack; the reply grows and ends with b"", or with what went wrong."""

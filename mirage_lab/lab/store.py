@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirage_lab.irmin.commit import Commit, history
@@ -17,6 +19,7 @@ from mirage_lab.xen.xenstore.store import StoreError
 if TYPE_CHECKING:
     from mirage_lab.irmin.serve import GitServer
     from mirage_lab.lab.lab import Lab
+    from mirage_lab.lab.xensocket import XenSocket
 
 __all__ = ["Branch", "Log", "Past", "Store", "XenStore"]
 
@@ -105,6 +108,15 @@ class XenStore(Store):
         watches = sum(len(entries) for entries in daemon.watchers().values())
         there = f"{len(daemon.store.nodes):,} nodes, {watches} watches, {daemon.open_transactions} open transactions"
         return Said(f"xenstored was killed and started again: {there}")
+
+    def socket(self, path: str = "") -> XenSocket:
+        """Serve the store on a Unix socket, for xenstore-ls and the like with XENSTORED_PATH, while the lab plays (`%host` does)."""
+        there = self._lab.machine.xensocket
+        if there is None:
+            chosen = path or str(Path(tempfile.mkdtemp(prefix="xenstored-")) / "socket")
+            there = self._lab.command("xenstored.socket", path=chosen, own_folder=not path)
+        found: XenSocket = there
+        return found
 
     def serve(self) -> GitServer:
         """Serve the store to git, on 127.0.0.1, until the lab is closed or rewound: `git clone <url>`, `git log --graph`."""

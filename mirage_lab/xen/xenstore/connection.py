@@ -227,6 +227,11 @@ class Connection:
         if moved:
             self._notify()
 
+    def feed(self, data: bytes) -> None:
+        """Take bytes that came otherwise than on a ring, and answer the requests in them; raises RingError when they are none."""
+        self._in += data
+        self._requests()
+
     def _flush(self, page: memoryview) -> bool:
         if not self._out:
             return False

@@ -41,8 +41,8 @@ def test_every_magic_helps(cell: Any, magic: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 def test_tab_offers_the_commands(shell: Any) -> None:
-    offers = (("%xl d", ["destroy", "dmesg"]), ("%lab re", ["reset", "restore", "rewind"]), ("%xenstore l", ["log", "ls"]), ("%mirage c", ["clean", "configure"]))
-    for line, expected in offers:
+    xl, lab = ("%xl d", ["destroy", "dmesg"]), ("%lab re", ["reset", "restore", "rewind"])
+    for line, expected in (xl, lab, ("%xenstore l", ["log", "ls"]), ("%mirage c", ["clean", "configure"])):
         _, matches = shell.Completer.complete(line_buffer=line, cursor_pos=len(line))
         assert sorted(matches) == expected
 

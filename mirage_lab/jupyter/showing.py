@@ -21,6 +21,9 @@ SHOWN = (
     ("mirage_lab.tool.configuring", "Plan"),
     ("mirage_lab.lab.handles", "Vm"),
     ("mirage_lab.lab.trace", "Trace"),
+    ("mirage_lab.lab.store", "Graph"),
+    ("mirage_lab.lab.store", "XenStore"),
+    ("mirage_lab.irmin.picture", "HistoryPicture"),
     ("mirage_lab.lab.lab", "Lab"),
 )
 PICTURES = 4
@@ -73,7 +76,9 @@ class Showing:
 
         if kind in ("Unikernel", "Plan"):
             return widgets.GraphWidget(thing)
-        lab = thing if kind == "Lab" else thing._lab
+        lab = thing if kind == "Lab" else getattr(thing, "_lab", None)
+        if lab is None:
+            return None
         if lab.closed or (kind == "Vm" and thing.state == "gone"):
             return None
         made = self._widgets.setdefault(lab, {})

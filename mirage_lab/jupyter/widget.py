@@ -24,11 +24,13 @@ from mirage_lab.lab.views.kinds import View
 __all__ = ["MODULES", "GraphWidget", "LabWidget", "esm", "widget_for"]
 
 STATIC: Final = Path(__file__).parent / "static"
-MODULES: Final = ("dom", "graph", "boottime", "bootparts", "boot", "stack", "packetparts", "packets", "xenstore", "dashboard", "console", "lab")
+MODULES: Final = ("dom", "graph", "boottime", "bootparts", "boot", "stack", "packetparts", "packets", "xenstore", "history", "dashboard", "console", "lab")
 _IMPORT = re.compile(r"^import\b[^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(async )?(function|const|class)\b)", re.MULTILINE)
 
-FITTING: Final[Mapping[str, tuple[str, str]]] = {"Vm": ("boot", "boot.domain"), "Trace": ("packets", "packets.capture")}
+FITTING: Final[Mapping[str, tuple[str, str]]] = {
+    "Vm": ("boot", "boot.domain"), "Trace": ("packets", "packets.capture"), "XenStore": ("xenstore", ""), "Graph": ("history", ""),
+}  # fmt: skip
 """The tab that fits an object, and what is looked at there."""
 
 
@@ -120,5 +122,5 @@ def widget_for(kind: str, lab: Lab, name: str) -> LabWidget:
     names = [view.name for view in VIEWS]
     if tab not in names:
         return LabWidget(lab)
-    seen = {look: name, "console.domain": name, "graph.domain": name} if kind == "Vm" else {look: name}
+    seen = {look: name, "console.domain": name, "graph.domain": name} if kind == "Vm" else {look: name} if look else {}
     return LabWidget(lab, VIEWS, tab, seen)

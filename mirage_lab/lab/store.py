@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from mirage_lab.irmin.commit import Commit, history
 from mirage_lab.irmin.merge import Conflict
+from mirage_lab.irmin.picture import HistoryPicture
 from mirage_lab.lab.said import LabError, Said
 from mirage_lab.xen.abi.errno import ENOENT
 from mirage_lab.xen.xenstore import whatif
 from mirage_lab.xen.xenstore.history import entries_of
+from mirage_lab.xen.xenstore.sessions import BRANCH
 from mirage_lab.xen.xenstore.store import StoreError
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from mirage_lab.lab.lab import Lab
     from mirage_lab.lab.xensocket import XenSocket
 
-__all__ = ["Branch", "Log", "Past", "Store", "XenStore"]
+__all__ = ["Branch", "Graph", "Log", "Past", "Store", "XenStore"]
 
 
 class Store:
@@ -87,6 +89,10 @@ class XenStore(Store):
         head = self._lab.machine.toolstack.daemon.history.head
         return Log([] if head is None else history(head, most=limit))
 
+    def graph(self, most: int = 24, meet: tuple[str, ...] = ()) -> Graph:
+        """Return the newest `most` commits as a picture, and a live view; `meet`: two branches or commits whose common ancestor is lit."""
+        return Graph(self._lab, most, meet)
+
     def at(self, commit: str) -> Past:
         """Return the store as it was at a commit (its name, or how that begins), or is on a branch.  Raises StoreError."""
         return Past(self._lab, whatif.commit_of(self._lab.machine.toolstack.daemon, commit))
@@ -142,6 +148,21 @@ class Log:
 
     def __repr__(self) -> str:
         return "\n".join(f"{commit.name.hex()[:7]} {'*' if len(commit.parents) > 1 else ' '} {commit.info.message.splitlines()[0]}" for commit in self.commits)
+
+
+class Graph:
+    """The history of the store as it is now, drawn: commits in lanes, branches by name."""
+
+    def __init__(self, lab: Lab, most: int, meet: tuple[str, ...]) -> None:
+        self._lab = lab
+        daemon = lab.machine.toolstack.daemon
+        self._drawn = HistoryPicture(daemon.history.repo, [name for name in daemon.history.repo.heads if name != BRANCH], most, meet)
+
+    def __repr__(self) -> str:
+        return repr(self._drawn)
+
+    def _repr_svg_(self) -> str:
+        return self._drawn._repr_svg_()
 
 
 class Past(Store):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-TABS = ("dashboard", "graph", "boot", "stack", "packets", "xenstore")
+TABS = ("dashboard", "graph", "boot", "stack", "packets", "xenstore", "history")
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -82,6 +82,25 @@ def test_a_slider_changes_the_lan_at_the_time_of_the_moment(demo: Any) -> None:
     latency.fill("10")
     expect(demo.view.locator(".ml-line")).to_have_text("lab.set_lan('br0', latency=ms(40))")
     demo.shot("stack-sliders")
+
+
+def test_a_commit_of_the_store_is_told_and_where_two_of_them_parted_is_lit(demo: Any) -> None:
+    demo.tab("history")
+    rows = demo.view.locator(".ml-hi-row")
+    expect(rows.first.locator(".ml-hi-branches")).to_have_text("[main]")
+    rows.first.click()
+    detail = demo.view.locator(".ml-hi-detail")
+    expect(detail.locator("h3")).to_contain_text("/local/domain/1/")
+    expect(detail.locator(".ml-hi-changes li")).not_to_have_count(0)
+    rows.nth(2).click()
+    expect(detail.locator(".ml-hi-meet")).to_contain_text("lowest common ancestor")
+    expect(demo.view.locator(".ml-hi-row[data-lit=yes]")).to_have_count(1)
+    expect(rows.nth(2)).to_contain_text("lowest common ancestor")
+    detail.get_by_role("button").first.click()
+    expect(rows.nth(3)).to_have_attribute("aria-selected", "true")
+    detail.locator("summary").click()
+    expect(detail.locator(".ml-hi-tree li").first).to_be_visible()
+    demo.shot("history")
 
 
 def test_the_packets_are_filtered_and_a_wrong_filter_is_told_in_words(demo: Any) -> None:

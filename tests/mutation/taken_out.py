@@ -1,4 +1,7 @@
-"""A plugin of pytest: -p tests.mutation.taken_out loads one module of mirage_lab without an arm, as MUTANT=module:number says."""
+"""A plugin of pytest: -p tests.mutation.taken_out loads one module of mirage_lab without an arm, as MUTANT=module:number says.
+
+The names of the tests that fail then are written to the file NOTICED, if there is one, each on a line.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
+
+import pytest
 
 from tests.mutation.arms import without
 
@@ -38,3 +43,10 @@ class _Finder(importlib.abc.MetaPathFinder):
 _module, _, _number = os.environ["MUTANT"].rpartition(":")
 assert _module not in sys.modules, f"{_module} is there already, with all its arms"
 sys.meta_path.insert(0, _Finder(_module, int(_number)))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A test that fails is one that noticed."""
+    if report.failed and "NOTICED" in os.environ:
+        with Path(os.environ["NOTICED"]).open("a", encoding="utf-8") as file:
+            file.write(report.nodeid + "\n")

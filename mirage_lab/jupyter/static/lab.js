@@ -6,11 +6,12 @@ import { bootView } from "./boot.js";
 import { consoleDrawer } from "./console.js";
 import { dashboardView } from "./dashboard.js";
 import { graphView } from "./graph.js";
+import { historyView } from "./history.js";
 import { packetsView } from "./packets.js";
 import { stackView } from "./stack.js";
 import { xenstoreView } from "./xenstore.js";
 
-const LAB_TABS = { dashboard: dashboardView, graph: graphView, boot: bootView, stack: stackView, packets: packetsView, xenstore: xenstoreView };
+const LAB_TABS = { dashboard: dashboardView, graph: graphView, boot: bootView, stack: stackView, packets: packetsView, xenstore: xenstoreView, history: historyView };
 const LAB_ANNOUNCE_MS = 1000;
 const LAB_ANSWER_MS = 30000;
 

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from mirage_lab import Lab, devices, seconds, unikernel
+from mirage_lab.irmin import StoreError
 from mirage_lab.lab.said import LabError
-from mirage_lab.lab.views import dashboard, graph, transport, xenstore
+from mirage_lab.lab.views import dashboard, graph, history, transport, xenstore
 from mirage_lab.lab.views.catalogue import VIEWS
 from mirage_lab.signatures import Console, StackV4
+from mirage_lab.tracing.svg import visible
 
 PAYLOAD = "<img src=x onerror=alert(1)>\x00\u202e"
 
@@ -155,6 +157,37 @@ def test_the_xenstore_is_bounded_and_tells_its_last_changes() -> None:
         told = xenstore.snapshot(lab, {})
         assert len(told["rows"]) == xenstore.NODES and told["more"]
         assert told["recent"][0]["path"] == f"/tool/n{xenstore.NODES + 9}" and len(told["recent"]) == xenstore.RECENT
+
+
+def test_a_commit_of_the_store_is_told_with_what_it_changed_and_where_two_parted() -> None:
+    with Lab.demo("web", seed=1) as lab:
+        lab.xenstore.write("/tool/x", "old")
+        branch = lab.xenstore.branch("what-if")
+        branch.write("/tool/x", PAYLOAD)
+        lab.xenstore.write("/tool/y", "new")
+        told = history.snapshot(lab, {})
+        rows = {row["message"]: row for row in told["rows"]}
+        mine, theirs = rows["what if: write /tool/x"], rows["Domain 0: write /tool/y = new"]
+        assert mine["branches"] == ["what-if"] and theirs["branches"] == ["main"] and {mine["lane"], theirs["lane"]} == {0, 1}
+        assert all(child < parent <= len(told["rows"]) and lane < told["lanes"] for child, lane, parent in told["lines"])
+        ask = history.VIEW.asks["history.commit"]
+        said = ask(lab, {"commit": mine["id"], "other": theirs["id"]})
+        assert said["changes"] == [{"path": "/tool/x", "before": '"old" n0', "after": f'"{visible(PAYLOAD)}" n0'}]
+        assert said["meet"] == [rows["Domain 0: write /tool/x = old"]["id"]] == said["parents"]
+        assert {"path": "/tool/x", "value": visible(PAYLOAD), "perms": "n0"} in said["tree"]
+        gone = ask(lab, {"commit": rows["Domain 0: write /tool/x = old"]["id"], "other": ""})
+        assert gone["changes"][0]["before"] is None and gone["meet"] == []
+        with pytest.raises(StoreError, match="no commit"):
+            ask(lab, {"commit": "0000000", "other": ""})
+        assert "[what-if]" in history.words(lab, {}) and "<svg" in history.picture(lab, {})
+
+
+def test_the_history_that_is_sent_is_bounded() -> None:
+    with Lab.demo("web", seed=1) as lab:
+        for number in range(history.COMMITS):
+            lab.xenstore.write("/tool/n", str(number))
+        told = history.snapshot(lab, {})
+        assert len(told["rows"]) == history.COMMITS and told["more"]
 
 
 def test_the_console_drawer_keeps_the_last_lines_and_takes_input() -> None:

@@ -112,7 +112,9 @@ class XenStore(Store):
         self._lab.command("xenstored.restart")
         daemon = self._lab.machine.toolstack.daemon
         watches = sum(len(entries) for entries in daemon.watchers().values())
-        there = f"{len(daemon.store.nodes):,} nodes, {watches} watches, {daemon.open_transactions} open transactions"
+        transactions = daemon.open_transactions
+        kept = f"{watches} watch{'' if watches == 1 else 'es'}, {transactions} open transaction{'' if transactions == 1 else 's'}"
+        there = f"{len(daemon.store.nodes):,} nodes, {kept}"
         return Said(f"xenstored was killed and started again: {there}")
 
     def socket(self, path: str = "") -> XenSocket:

@@ -6,7 +6,7 @@
     windows         data in flight, windows, sizes, RTT   follow    what two ends said to one another
     conversations   who talked how much; the I/O graph    scoreboard  what SACK says of the bytes under way
     inside          cwnd, RTO, buffers, what limits       queue   waiting at a port, losses by cause, one-way delay
-    diff            two runs: where they part
+    diff            two runs: where they part             storm   many domains at once: what xenstored had to do for each
 
 Everything reads captures and events, never an engine.  Each figure returns its Axes; one host has one colour everywhere.
 matplotlib is imported when the first figure is drawn.  Reading order of the TCP plots: segments (a frame's head, read fast),

@@ -22,7 +22,7 @@ from tests.mutation.equivalent import EQUIVALENT
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "mirage_lab" / "tcpip" / "tcp"
-MODULES = ("pcb", "calls", "timers", "output", "recovery", "scoreboard", "rack", "prr", "rtt", "reassembly", "numbers", "cookies")
+MODULES = ("pcb", "calls", "timers", "output", "recovery", "scoreboard", "rack", "prr", "rtt", "reassembly", "numbers", "cookies", "variables")
 _NAMES = ("rack", "stories", "stories_of_arms", "recovery", "pcb", "tcp_limits", "congestion", "stack", "states", "vnetif_zoo")
 TESTS = [f"tests/unit/tcpip/test_{name}.py" for name in _NAMES]
 """The quick ones first: the first that fails is enough."""
@@ -60,7 +60,7 @@ def stories() -> list[str]:
     """Every story, by the name pytest gives it."""
     words = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", *STORIES]
     said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
-    return [line for line in said.splitlines() if "::test_" in line]
+    return [line for line in said.splitlines() if "::test_story" in line]
 
 
 def _without_each(chosen: list[Arm], jobs: int) -> int:

@@ -12,7 +12,7 @@ from mirage_lab.tcpip.tcp.recovery import Recovery
 from mirage_lab.tcpip.tcp.rtt import Rtt
 from mirage_lab.tcpip.tcp.scoreboard import NEVER
 from mirage_lab.tcpip.tcp.states import NEXT, Event, State
-from mirage_lab.tcpip.wire.tcp import RST, Segment
+from mirage_lab.tcpip.wire.tcp import ACK, RST, Segment
 
 __all__ = ["CLOSED", "ESTABLISHED", "READABLE", "STAMPS", "WRITABLE", "Variables", "reset_for"]
 
@@ -204,6 +204,7 @@ def reset_for(segment: Segment) -> Segment | None:
     """Return the RST that answers a segment of no connection (section 3.10.7.1); a RST is never answered."""
     if segment.flags & RST:
         return None
-    if segment.flags & 16:
-        return Segment(segment.dst_port, segment.src_port, segment.ack, 0, RST, 0)
-    return Segment(segment.dst_port, segment.src_port, 0, (segment.seq + segment.length) & 0xFFFF_FFFF, RST | 16, 0)
+    seq, ack, flags = segment.ack, 0, RST
+    if not segment.flags & ACK:
+        seq, ack, flags = 0, (segment.seq + segment.length) & 0xFFFF_FFFF, RST | ACK
+    return Segment(segment.dst_port, segment.src_port, seq, ack, flags, 0)

@@ -1,6 +1,6 @@
 """The arms of a module, and the module without one of them.
 
-An arm is the body of an `if`, or one side of an `and` or `or`.  Without it the body never runs, or the other sides decide.
+An arm is the body of an `if` or of its `else`, or one side of an `and` or `or`.  Without it the body never runs, or the other sides decide.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Arms(ast.NodeTransformer):
         self.found: list[Arm] = []
         self._names: list[str] = []
 
-    def _arm(self, node: ast.expr, text: str) -> bool:
+    def _arm(self, node: ast.expr | ast.stmt, text: str) -> bool:
         self.found.append(Arm(self.file, len(self.found), ".".join(self._names), node.lineno, text))
         return len(self.found) - 1 == self.gone
 
@@ -52,10 +52,14 @@ class _Arms(ast.NodeTransformer):
     visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _inside
 
     def visit_If(self, node: ast.If) -> ast.AST:
-        out = self._arm(node.test, f"if {ast.unparse(node.test)}")
+        text = ast.unparse(node.test)
+        out = self._arm(node.test, f"if {text}")
+        other = bool(node.orelse) and not isinstance(node.orelse[0], ast.If) and self._arm(node.orelse[0], f"else of if {text}")
         self.generic_visit(node)
         if out:
             node.test = ast.copy_location(ast.Constant(False), node.test)
+        if other:
+            node.orelse = []
         return node
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:

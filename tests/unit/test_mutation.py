@@ -10,9 +10,12 @@ from tests.mutation.equivalent import EQUIVALENT
 
 SOURCE = '''
 def small(n):
+    word = ""
     if n > 0 and n < 10:
-        return "small"
-    return "other"
+        word = "small"
+    else:
+        word = "other"
+    return word
 '''
 
 
@@ -21,16 +24,17 @@ def test_an_arm_and_each_side_of_a_condition_can_be_taken_out(tmp_path: Path) ->
     file.write_text(SOURCE)
     found = arms(file)
     assert [(arm.where, arm.line, arm.text) for arm in found] == [
-        ("small", 3, "if n > 0 and n < 10"),
-        ("small", 3, "n > 0 in n > 0 and n < 10"),
-        ("small", 3, "n < 10 in n > 0 and n < 10"),
+        ("small", 4, "if n > 0 and n < 10"),
+        ("small", 7, "else of if n > 0 and n < 10"),
+        ("small", 4, "n > 0 in n > 0 and n < 10"),
+        ("small", 4, "n < 10 in n > 0 and n < 10"),
     ]
     said = []
     for arm in found:
         space: dict[str, object] = {}
         exec(without(file, arm.number), space)
         said.append([space["small"](n) for n in (-1, 5, 20)])  # type: ignore[operator]
-    assert said == [["other", "other", "other"], ["small", "small", "other"], ["other", "small", "small"]]
+    assert said == [["other", "other", "other"], ["", "small", ""], ["small", "small", "other"], ["other", "small", "small"]]
 
 
 def test_what_nothing_can_miss_is_still_there() -> None:

@@ -204,7 +204,8 @@ def reset_for(segment: Segment) -> Segment | None:
     """Return the RST that answers a segment of no connection (section 3.10.7.1); a RST is never answered."""
     if segment.flags & RST:
         return None
-    seq, ack, flags = segment.ack, 0, RST
-    if not segment.flags & ACK:
+    if segment.flags & ACK:
+        seq, ack, flags = segment.ack, 0, RST
+    else:
         seq, ack, flags = 0, (segment.seq + segment.length) & 0xFFFF_FFFF, RST | ACK
     return Segment(segment.dst_port, segment.src_port, seq, ack, flags, 0)

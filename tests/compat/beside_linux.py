@@ -171,6 +171,10 @@ def exchanged(directory: Path, role: str, congestion: str, mib: str, lan: str = 
             theirs = process.stdout.readline()
         process.wait()
         beside.lab.run(ms(300))
+        for _ in range(300):  # the end of what Linux sent may be lost, and come with its timeouts
+            if vm.console.text:
+                break
+            beside.lab.run(ms(100))
         flows = beside.lab.events("tcp.retransmit")
         return {
             "linux got": theirs.split(), "we got": vm.console.text.split(), "linux sent": [str(int(mib) << 20), digest_of(int(mib), 0)],

@@ -7,7 +7,7 @@ const HISTORY_LANE = 16;
 const HISTORY_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
 export function historyView(host) {
-  const lines = svg("svg", { class: "ml-hi-lines", "aria-hidden": "true" });
+  const lines = svg("svg", { class: "ml-hi-lines", role: "img" });
   const rows = el("ol", { class: "ml-hi-rows", role: "listbox", "aria-label": "commits of the store, the newest first" });
   const more = el("p", { class: "ml-hint" });
   const detail = el("div", { class: "ml-hi-detail", role: "region", "aria-label": "the commit", tabindex: "0" });
@@ -105,7 +105,8 @@ function historyLines(place, data, lit) {
   const dots = data.rows.map((row, at) =>
     svg("circle", { cx: x(row.lane), cy: y(at), r: lit.includes(row.id) ? 7 : 5, class: lit.includes(row.id) ? "ml-hi-dot ml-hi-lit" : row.merge ? "ml-hi-dot ml-hi-merge" : "ml-hi-dot" }),
   );
-  place.replaceChildren(...drawn, ...dots);
+  const merges = data.rows.filter((row) => row.merge).length;
+  place.replaceChildren(svg("title", {}, `${data.rows.length} commits in ${data.lanes} lanes, ${merges} of them merges`), ...drawn, ...dots);
 }
 
 function historyHint(place) {

@@ -175,6 +175,15 @@ def fuzz(options: argparse.Namespace) -> int:
     return 0
 
 
+def soak(options: argparse.Namespace) -> int:
+    """Kill the stores again and again while they write, and make histories as long as years make them."""
+    setup(options.source)
+    print(f"bootstrap: {options.rounds} rounds of each kill, then a million commits", flush=True)
+    killed = ["tests/compat/test_irmin.py", "tests/compat/test_xenstore_tools.py", "-k", "killed", "--timeout", "3600"]
+    code = run(python(), "-m", "pytest", "-q", *killed, MIRAGE_LAB_ROUNDS=str(options.rounds))
+    return run(python(), "-m", "pytest", "-q", "-s", "tests/soak") or code
+
+
 # Kinds of machine: (os_name, sys_platform) as markers of the lock know them, and the tags of their wheels, newest first.
 # There is no Intel Mac: for it argon2-cffi-bindings 26.2.0 (a part of Jupyter's server) has no wheel.
 KINDS = {
@@ -303,7 +312,7 @@ def main() -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    named = {"lab": lab, "test": test, "setup": None, "check": check, "notebooks": notebooks, "bench": bench, "fuzz": fuzz}
+    named = {"lab": lab, "test": test, "setup": None, "check": check, "notebooks": notebooks, "bench": bench, "fuzz": fuzz, "soak": soak}
     named |= {"doctor": doctor, "wheelhouse": wheelhouse}
     for name, function in named.items():
         sub = commands.add_parser(name, help=(function or setup).__doc__)
@@ -318,6 +327,8 @@ def main() -> int:
             sub.add_argument("--for", dest="machines", metavar="MACHINE", action="append", default=[], help=told)
         if name in ("bench", "fuzz"):
             sub.add_argument("rest", nargs="*")
+        if name == "soak":
+            sub.add_argument("--rounds", type=int, default=200, help="how often each writer is killed")
         if name == "fuzz":
             sub.add_argument("--seconds", type=int, default=60, help="for each parser")
             sub.add_argument("--together", action="store_true", help="all parsers in one go")

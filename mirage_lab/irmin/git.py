@@ -86,6 +86,8 @@ class Git(Backend):
             self._heads = self._stored_heads()
             self._numbers: dict[Commit, int] = {}
             self._waiting: list[bytes] = []
+            self._before: dict[str, Commit | None] = {}
+            self._settled = 0
             self._due = every
             self.trouble: StoreError | None = None
             self._log = Log(self.path / "irmin" / "log")
@@ -111,11 +113,7 @@ class Git(Backend):
     def _replay(self) -> Recovered:
         commits: list[Commit] = []
         for frame in self._log.frames:
-            branch, after = read_record(frame, commits, self.commit)
-            if after is None:
-                self._heads.pop(branch, None)
-            else:
-                self._heads[branch] = after
+            self._put(*read_record(frame, commits, self.commit))
         self._numbers = {commit: number for number, commit in enumerate(commits)}
         self._log.frames = []
         return self._log.recovered
@@ -132,9 +130,12 @@ class Git(Backend):
         """Log a move; with sync "commit" it is safe when this returns."""
         fresh = self._fresh(after)
         known = len(self._numbers)
+        if not self._waiting:
+            self._before, self._settled = {}, known
         record = write_record(branch, after, fresh, self._numbers)
         if self.grouped:
             self._waiting.append(record)
+            self._before.setdefault(branch, self._heads.get(branch))
         else:
             size = len(self._log)
             try:
@@ -145,12 +146,15 @@ class Git(Backend):
                 self._log.back_to(size)
                 self._forget(known)
                 raise
-        if after is None:
-            self._heads.pop(branch, None)
-        else:
-            self._heads[branch] = after
+        self._put(branch, after)
         if not self.grouped:
             self._checkpoint()
+
+    def _put(self, branch: str, commit: Commit | None) -> None:
+        if commit is None:
+            self._heads.pop(branch, None)
+        else:
+            self._heads[branch] = commit
 
     def _checkpoint(self) -> None:
         """Make a checkpoint when it is due; what keeps it from being made is no reason to refuse what is in the log already."""
@@ -196,6 +200,9 @@ class Git(Backend):
         except StoreError:
             self._log.back_to(size)
             self._waiting.clear()
+            self._forget(self._settled)
+            for branch, before in self._before.items():
+                self._put(branch, before)
             raise
         self._waiting.clear()
         self._checkpoint()
@@ -246,9 +253,9 @@ class Git(Backend):
             self._git.refs.remove_if_equals(gone, None)
         for ref, commit in sorted(wanted.items()):
             target = self.path / os.fsdecode(ref)
-            target.parent.mkdir(parents=True, exist_ok=True)
             made = target.with_name(target.name + ".lock")
             try:
+                target.parent.mkdir(parents=True, exist_ok=True)
                 with made.open("wb") as file:
                     file.write(commit.name.hex().encode() + b"\n")
                     file.flush()

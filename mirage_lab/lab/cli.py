@@ -67,8 +67,14 @@ def xenstored(words: Sequence[str]) -> int:
     try:
         served.serve()
     finally:
-        served.close()
-    return 0
+        try:
+            served.close()
+        except StoreError as error:
+            print(f"xenstored: {error}", file=sys.stderr)
+            code = 1
+        else:
+            code = 0
+    return code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

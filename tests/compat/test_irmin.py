@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import subprocess
 import sys
@@ -17,7 +19,10 @@ from mirage_lab.irmin.contents import TEXT
 from mirage_lab.irmin.git import Git
 from mirage_lab.irmin.serve import GitServer
 
-ROUNDS = 12
+ROUNDS = int(os.environ.get("MIRAGE_LAB_ROUNDS", "12"))
+"""How often a process is killed; `make soak` does it more often."""
+FULL = Path(__file__).with_name("full_disk.py")
+WITHIN = 'mount -t tmpfs -o size=700k none "$0" && "$@" && git -C "$0/s.git" fsck --full --strict >&2'
 
 
 def git(program: str, path: Path, *words: str) -> str:
@@ -119,6 +124,26 @@ def test_no_acknowledged_commit_is_lost_when_the_process_is_killed(require: Call
         repo.close()
     assert last > ROUNDS
     git(program, path, "fsck", "--full", "--strict")
+
+
+@pytest.mark.parametrize("sync", ["commit", "group", "never"])
+@pytest.mark.parametrize("kind", ["limit", "tmpfs"])
+def test_a_disk_that_is_full_refuses_reads_on_and_loses_nothing(require: Callable[[str], str], tmp_path: Path, sync: str, kind: str) -> None:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("limits of files and file systems in memory are Linux's")
+    program, words = require("git"), [sys.executable, str(FULL), str(tmp_path), sync, kind]
+    if kind == "tmpfs":
+        if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", str(tmp_path)], capture_output=True, check=False).returncode:
+            pytest.skip("this machine cannot make a file system in a namespace")
+        words = ["unshare", "-rm", "sh", "-c", WITHIN, str(tmp_path), *words]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100, check=False, env={**os.environ, "PYTHONPATH": str(FULL.parents[2])})
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["times"] == 5 and told["found"] == told["last"] > 10 and told["again"] == 10_000
+    (said,) = told["refused"]
+    assert said == f"log: {'File too large' if kind == 'limit' else 'No space left on device'}: nothing was changed; reading goes on"
+    if kind == "limit":
+        git(program, tmp_path / "s.git", "fsck", "--full", "--strict")
 
 
 @pytest.mark.parametrize("kept", ["git", "memory"])

@@ -17,7 +17,15 @@ import pytest
 
 from mirage_lab.xen.abi.io import xs_wire as wire
 
-ROUNDS = 8
+ROUNDS = int(os.environ.get("MIRAGE_LAB_ROUNDS", "8"))
+"""How often the daemon is killed; `make soak` does it more often."""
+
+
+def ask(sock: socket.socket, op: int, payload: bytes, tid: int = 0) -> bytes:
+    """The answer to a message over the socket."""
+    sock.sendall(wire.message(op, 1, tid, payload))
+    head = sock.recv(16, socket.MSG_WAITALL)
+    return sock.recv(wire.HEADER.unpack(head)[3], socket.MSG_WAITALL)
 
 
 @contextmanager
@@ -44,6 +52,11 @@ class Tools:
         done = subprocess.run([self.require(f"xenstore-{name}"), *words], capture_output=True, text=True, timeout=30, check=False, env=self.environment)
         assert bool(done.returncode) == fails, done.stderr
         return done.stderr if fails else done.stdout
+
+    def attempt(self, name: str, *words: str) -> str:
+        """Return what a tool complained of, "" when it did not."""
+        words = (self.require(f"xenstore-{name}"), *words)
+        return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False, env=self.environment).stderr
 
 
 @pytest.fixture
@@ -108,11 +121,6 @@ def test_the_history_is_a_git_log_and_is_there_at_the_next_start(tools: Tools, t
 @pytest.mark.parametrize(("engine", "conflict"), [("irmin", False), ("naive", True), ("serial", True)])
 def test_engines_differ_in_what_a_conflict_is(tools: Tools, tmp_path: Path, engine: str, conflict: bool) -> None:
     """Two transactions that make siblings: the tool retries an EAGAIN, so the log counts how often a transaction was begun."""
-    def ask(sock: socket.socket, op: int, payload: bytes, tid: int = 0) -> bytes:
-        sock.sendall(wire.message(op, 1, tid, payload))
-        head = sock.recv(16, socket.MSG_WAITALL)
-        return sock.recv(wire.HEADER.unpack(head)[3], socket.MSG_WAITALL)
-
     with daemon(tmp_path / "s", "--engine", engine):
         tools("write", "/d", "")
         with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
@@ -145,6 +153,37 @@ def test_no_acknowledged_write_is_lost_when_the_daemon_is_killed(tools: Tools, t
     with daemon(tmp_path / "s", "--database", str(database)):
         found = int(tools("read", "/n/last"))
         assert found >= last > ROUNDS and int(tools("read", "/n/copy")) == found
+
+
+def test_a_full_disk_is_enospc_and_what_was_acknowledged_stays(tools: Tools, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("limits of another process are Linux's")
+    database = tmp_path / "db"
+    with daemon(tmp_path / "s", "--database", str(database)) as process:
+        tools("write", "/n", "0")
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+        last = 0
+        while not (said := tools.attempt("write", "/n", f"{last + 1:01000}")):
+            assert last < 100
+            last += 1
+        assert last > 3 and said == "xenstore-write: could not write path /n\n" and int(tools("read", "/n")) == last
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(tmp_path / "s"))
+            assert ask(sock, wire.WRITE, b"/n\0" + b"1" * 1_000) == b"ENOSPC\0"
+        assert "couldn't end transaction" in tools.attempt("write", "/n", "1", "/m", "1" * 1_000) and int(tools("read", "/n")) == last
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        tools("write", "/room", "again")
+        process.kill()
+        process.wait(10)
+    with daemon(tmp_path / "s", "--database", str(database)) as process:
+        assert int(tools("read", "/n")) == last and tools("read", "/room") == "again\n"
+        tools("exists", "/m", fails=True)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (20, resource.RLIM_INFINITY))
+        process.terminate()
+        assert process.wait(10) == 1, "a checkpoint that cannot be made is told, and is no loss"
+    with daemon(tmp_path / "s", "--database", str(database)):
+        assert int(tools("read", "/n")) == last
 
 
 def test_whatever_is_sent_the_daemon_lives(tools: Tools, tmp_path: Path) -> None:

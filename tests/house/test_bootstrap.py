@@ -84,7 +84,7 @@ def test_a_virtual_environment_of_a_python_that_is_gone_is_made_again(fresh: Pat
 
 def test_make_alone_lists_its_targets(fresh: Path, require: Callable[[str], str]) -> None:
     said = subprocess.run([require("make"), "--no-print-directory"], capture_output=True, text=True, cwd=fresh, check=True).stdout
-    assert [line.split()[1] for line in said.splitlines()] == ["lab", "test", "setup", "check", "notebooks", "bench", "fuzz"]
+    assert [line.split()[1] for line in said.splitlines()] == ["lab", "test", "setup", "check", "notebooks", "bench", "fuzz", "soak"]
 
 
 def requirements(kind: str, version: str) -> dict[str, str]:

@@ -149,7 +149,7 @@ def test_every_module_and_public_name_is_documented() -> None:
 def test_the_makefile_only_calls_bootstrap() -> None:
     text = (ROOT / "Makefile").read_text()
     targets = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
-    assert targets is not None and targets[1].split() == ["help", "lab", "setup", "check", "test", "notebooks", "bench", "fuzz"]
+    assert targets is not None and targets[1].split() == ["help", "lab", "setup", "check", "test", "notebooks", "bench", "fuzz", "soak"]
     recipes = [line.strip() for line in text.splitlines() if line.startswith("\t")]
     assert all(line.startswith("@echo") or line == "@$(PYTHON) bootstrap.py $@" for line in recipes)
 

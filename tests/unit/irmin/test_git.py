@@ -135,6 +135,29 @@ def test_a_group_that_cannot_be_written_is_taken_back_whole(places: Callable[[],
     again.close()
 
 
+@pytest.mark.parametrize("ends", ["killed", "closed"])
+def test_what_comes_after_a_group_that_was_refused_does_not_lean_on_it(places: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, ends: str) -> None:
+    """Neither its commits nor its branches are there when the store is opened again, whichever way it ended."""
+    git = Git(places(), "group")
+    repo = Repo(TEXT, git)
+    store = repo.branch()
+    store.set("a", "1")
+    repo.settle()
+    store.set("a", "2")
+    store.clone("side").set("b", "2")
+    monkeypatch.setattr(git._log, "sync", lambda: (_ for _ in ()).throw(StoreError("full")))
+    with pytest.raises(StoreError, match="full"):
+        repo.settle()
+    monkeypatch.undo()
+    store.set("c", "3")
+    repo.settle()
+    repo.close() if ends == "closed" else killed(git)
+    again = Repo(TEXT, Git(git.path))
+    assert list(again.heads) == ["main"] and dict(again.branch().tree().items()) == {"a": "1", "c": "3"}
+    assert len(again.branch().history()) == 2
+    again.close()
+
+
 def test_a_store_has_one_writer_and_stale_locks_are_cleared(places: Callable[[], Path]) -> None:
     path = places()
     git = Git(path)

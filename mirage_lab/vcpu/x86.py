@@ -1,9 +1,9 @@
 """x86: a CPU of x86-64, from 32-bit protected mode to long mode, with what a hypervisor has to see of it.
 
-    run() ─▶ Unicorn ─▶ hook: vmcall, cpuid, rdtsc, in, out, an exception ... ─▶ answered at once, or noted and stopped ─▶ Exit
+    hooks: vmcall, cpuid, rdtsc, in, out, an exception ...
 
 Unicorn never uses the guest's descriptor table: exceptions and interrupts are delivered here (SDM volume 3, chapter 6).
-Time: rdtsc is `clock()` when the run began, a nanosecond for each instruction since, and `look_ns` for each look at it.
+rdtsc counts nanoseconds.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from mirage_lab.vcpu.emulator import Emulator
+from mirage_lab.vcpu.cpu import Cpu
 from mirage_lab.vcpu.exits import Exit, Why
 from mirage_lab.vcpu.paging import LMA, PG, Walk, walk
 
-__all__ = ["EFER", "GENERAL", "X86"]
+__all__ = ["EFER", "GENERAL", "IF", "X86"]
 
 EFER: Final = 0xC000_0080
 IF: Final = 1 << 9
 GENERAL: Final = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)), "rip", "eflags")
 _HYPERCALLS: Final = (b"\x0f\x01\xc1", b"\x0f\x01\xd9")
 _WITH_ERROR: Final = frozenset({8, 10, 11, 12, 13, 14, 17, 21})
-_MOST_ABSENT: Final = 256
-"""Pages where there is no memory that a guest may look at: each reads as ones, as an empty bus does."""
 _PROBE: Final = 0x5A5A_1234_0BAD_F00D
 _NO_EXCEPTION: Final = struct.pack("<i", -1)
 _errors: dict[int, int] = {}
@@ -32,28 +30,21 @@ _errors: dict[int, int] = {}
 Cpuid = Callable[[int, int], tuple[int, int, int, int]]
 
 
-class X86:
-    """One CPU.  `clock` tells ns; `cpuid(leaf, subleaf)` the four registers; `ports` what in and out do."""
+class X86(Cpu):
+    """One CPU.  `clock` tells ns; `cpuid(leaf, subleaf)` the four registers; `ports_read` and `ports_write` what in and out do."""
+
+    program_counter = "rip"
+    general = GENERAL
 
     def __init__(self, clock: Callable[[], int], cpuid: Cpuid, *, look_ns: int = 1_000) -> None:
-        self.emulator = emulator = Emulator("x86")
-        self.clock = clock
+        super().__init__("x86", clock, look_ns)
+        emulator = self.emulator
         self.cpuid = cpuid
-        self.look_ns = look_ns
-        self.looks = 0
         self.ports_read: Callable[[int, int], int] = lambda port, size: (1 << 8 * size) - 1
         self.ports_write: Callable[[int, int, int], None] = lambda port, size, value: None
-        self.breakpoints: dict[int, Any] = {}
-        self._ram: list[tuple[int, int, memoryview]] = []
-        self._exit: Exit | None = None
-        self._absent = 0
-        self._began = 0
-        self._until = 0
-        self._resumed = -1
         self._msr_sites: dict[int, Any] = {}
         emulator.on_invalid(self._invalid)
         emulator.on_interrupt(self._exception)
-        emulator.on_unmapped(self._unmapped)
         emulator.on_cpuid(self._cpuid)
         emulator.on_rdtsc(self._rdtsc)
         emulator.on_ports(self._in, self._out)
@@ -62,36 +53,7 @@ class X86:
         self._leaf = emulator.batch("rax", "rcx")
         self._error_at = _errors.get(0) or _errors.setdefault(0, self._find_error())
 
-    # registers and memory ----------------------------------------------------------------------------------------
-
-    def read(self, name: str) -> int:
-        """Return a register by the name of the manual, in small letters."""
-        return int(self.emulator.read(name))
-
-    def write(self, name: str, value: int) -> None:
-        """Set a register."""
-        self.emulator.write(name, value)
-
-    def map(self, address: int, buffer: Any, *, writable: bool = True) -> None:
-        """Have physical memory at `address` be `buffer` (whole pages), shared with its owner."""
-        self.emulator.map(address, buffer, writable=writable)
-        self._ram.append((address, address + len(buffer), memoryview(buffer)))
-
-    def unmap(self, address: int) -> None:
-        """Take back what was mapped at `address`."""
-        self.emulator.unmap(address)
-        self._ram = [row for row in self._ram if row[0] != address]
-
-    def physical(self, address: int, size: int) -> memoryview | None:
-        """Return `size` bytes of physical memory, None where they are not all memory."""
-        for begin, end, view in self._ram:
-            if begin <= address and address + size <= end:
-                return view[address - begin : address - begin + size]
-        return None
-
-    def _word(self, address: int, size: int) -> int | None:
-        found = self.physical(address, size)
-        return None if found is None else int.from_bytes(found, "little")
+    # memory and mode ---------------------------------------------------------------------------------------------
 
     def walk(self, linear: int) -> Walk:
         """Return the way of a linear address through the page tables."""
@@ -99,36 +61,6 @@ class X86:
         if not cr0 & PG:
             return walk(self._word, linear, cr0, 0, 0, 0)
         return walk(self._word, linear, cr0, self.read("cr3"), self.read("cr4"), self.emulator.msr(EFER))
-
-    def view(self, linear: int, size: int, *, write: bool = False) -> list[memoryview] | None:
-        """Return the pieces of memory that `size` bytes at a linear address are; None where one is not there, or not writable."""
-        pieces = []
-        while size > 0:
-            step = min(size, 4096 - (linear & 4095))
-            way = self.walk(linear)
-            found = None if way.physical is None or (write and not way.writable) else self.physical(way.physical, step)
-            if found is None:
-                return None
-            pieces.append(found)
-            linear += step
-            size -= step
-        return pieces
-
-    def load(self, linear: int, size: int) -> bytes | None:
-        """Return bytes at a linear address, None where they are not all there."""
-        pieces = self.view(linear, size)
-        return None if pieces is None else b"".join(pieces)
-
-    def store(self, linear: int, data: bytes | bytearray | memoryview) -> bool:
-        """Write bytes at a linear address: all, or none and False."""
-        pieces = self.view(linear, len(data), write=True)
-        if pieces is None:
-            return False
-        at = 0
-        for piece in pieces:
-            piece[:] = data[at : at + len(piece)]
-            at += len(piece)
-        return True
 
     @property
     def long_mode(self) -> bool:
@@ -145,32 +77,10 @@ class X86:
 
     # running -----------------------------------------------------------------------------------------------------
 
-    def run(self, count: int, until: int = 1 << 62) -> Exit:
-        """Run up to `count` instructions, or until the guest sees `until` ns on its clock; say why it stopped."""
-        self._exit = None
-        self.looks = 0
-        self._began = self.clock()
-        self._until = until
-        pc = self._resumed = self.read("rip")
-        wrong = self.emulator.start(pc, count)
-        done = self.emulator.executed
-        found = self._exit
-        if found is None:
-            if wrong:
-                found = Exit(Why.FAULT, detail=f"{wrong} at {self.read('rip'):#x}")
-            elif done > count:
-                found = Exit(Why.BUDGET)
-            else:
-                found = Exit(Why.HALT)
-        found.instructions = min(done, count)
+    def _finish(self, found: Exit) -> Exit:
         if found.why is Why.EXCEPTION:
             found.error = self._error(found.vector)
         return found
-
-    def _stop(self, found: Exit) -> None:
-        if self._exit is None:
-            self._exit = found
-        self.emulator.stop()
 
     def enter32(self, entry: int, ebx: int) -> None:
         """Begin at `entry` in flat 32-bit protected mode without paging (the PVH entry)."""
@@ -199,34 +109,15 @@ class X86:
     def _exception(self, vector: int) -> None:
         self._stop(Exit(Why.EXCEPTION, vector=vector))
 
-    def _unmapped(self, address: int, size: int) -> bool:
-        page = address & ~0xFFF
-        if self._absent >= _MOST_ABSENT or page + 4096 > 1 << 52:
-            self._stop(Exit(Why.FAULT, detail=f"it goes through addresses where there is no memory, now {address:#x}"))
-            return False
-        self._absent += 1
-        try:
-            self.emulator.map(page, bytearray(b"\xff" * 4096))
-        except ValueError:
-            return False
-        return True
-
     def _cpuid(self) -> bool:
         self.looks += 1
         leaf, subleaf = self._leaf.read()
         self._general.write(*self.cpuid(leaf & 0xFFFF_FFFF, subleaf & 0xFFFF_FFFF))
         return True
 
-    def tsc(self) -> int:
-        """What rdtsc says now, within a run."""
-        return self._began + self.emulator.executed + self.looks * self.look_ns
-
     def _rdtsc(self) -> bool:
-        self.looks += 1
-        now = self.tsc()
+        now = self.look()
         self._ends.write(now & 0xFFFF_FFFF, now >> 32)
-        if now >= self._until:
-            self._stop(Exit(Why.TIME))
         return True
 
     def _in(self, port: int, size: int) -> int:
@@ -262,27 +153,6 @@ class X86:
             return  # the CPU itself has these
         self.write("rip", pc + 2)
         self._stop(Exit(Why.MSR, number=number, value=value))
-
-    # breakpoints -------------------------------------------------------------------------------------------------
-
-    def break_at(self, address: int) -> None:
-        """Exit before the instruction at `address`, unless a run begins there."""
-        if address not in self.breakpoints:
-            self.breakpoints[address] = self.emulator.on_code(address, address, self._broke)
-            self.emulator.forget_code()
-
-    def unbreak(self, address: int) -> None:
-        """Take a breakpoint away."""
-        hook = self.breakpoints.pop(address, None)
-        if hook is not None:
-            self.emulator.unhook(hook)
-            self.emulator.forget_code()
-
-    def _broke(self, pc: int) -> None:
-        if pc == self._resumed:
-            self._resumed = -1
-        else:
-            self._stop(Exit(Why.BREAK))
 
     # exceptions and interrupts -----------------------------------------------------------------------------------
 
@@ -360,12 +230,7 @@ class X86:
 
     # snapshots ---------------------------------------------------------------------------------------------------
 
-    def save(self) -> bytes:
-        """Return the registers, all of them."""
-        return self.emulator.save()
-
     def restore(self, saved: bytes) -> None:
         """Set the registers again; memory may have changed too."""
-        self.emulator.restore(saved)
-        self.emulator.forget_code()
+        super().restore(saved)
         self.write("cr3", self.read("cr3"))

@@ -1,7 +1,7 @@
 """arch: domains whose code is machine code: what lies between a CPU of `vcpu` and the hypervisor that all domains share.
 
-    vcpu.run() ─▶ Exit ─▶ arch.x86: the registers are a hypercall ─▶ hypervisor.hypercall(nr, op, arg) ─▶ registers
-    a port becomes pending ─▶ shared_info ─▶ machine.kick() ─▶ the callback vector, when the guest lets it in
+    vcpu.run() ─▶ Exit ─▶ Vcpu: the registers are a hypercall ─▶ calls ─▶ hypervisor.hypercall(nr, op, arg) ─▶ registers
+    a port becomes pending ─▶ shared_info ─▶ Vcpu.kick() ─▶ the guest's handler, when the guest lets it in
 
-The hypercall table, event channels, grants and xenstore are those of Python guests.
+The hypercall table, event channels, grants and xenstore are those of Python guests.  Read vcpu, calls, translated, then x86.
 """

@@ -134,7 +134,7 @@ class Toolstack:
             raise ToolstackError(f"{name}: an image of kind {image.kind} needs a CPU that this machine has not")
         if mib > LARGEST_MIB_PVH:
             raise ToolstackError(f"{name}: {mib} MiB of memory; a PVH guest has at most {LARGEST_MIB_PVH}")
-        domain = xen.create_domain(name, mib << 8, translated=True)
+        domain = xen.create_domain(name, mib << 8, translated=0)
         try:
             return domain, build_pvh(xen, domain, image.data, image.cmdline)
         except MirageError as error:

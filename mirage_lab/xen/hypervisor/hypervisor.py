@@ -51,13 +51,13 @@ class Hypervisor:
 
     # domains -----------------------------------------------------------------------------------------------------
 
-    def create_domain(self, name: str, nr_pages: int, *, guest: bool = True, translated: bool = False) -> Domain:
+    def create_domain(self, name: str, nr_pages: int, *, guest: bool = True, translated: int | None = None) -> Domain:
         """Return a new domain, paused, with its memory, shared_info and the first frame of its grant table.
 
-        `translated`: the guest knows its frames by its own numbers only, from 0 (HVM, PVH, ARM), never by the machine's.
+        `translated`: the guest knows its frames by its own numbers only (HVM, PVH, ARM), this is the first; never by the machine's.
         """
         domid = self._free_domid()
-        memory = DomainMemory(nr_pages, Mfn(0 if translated else self._next_mfn))
+        memory = DomainMemory(nr_pages, Mfn(self._next_mfn if translated is None else translated))
         self._next_mfn += nr_pages
         queue = self.world.queue(name)
         queue.guest = guest

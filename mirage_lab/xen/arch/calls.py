@@ -1,7 +1,7 @@
-"""calls: hypercalls as machine code makes them: numbers in registers, structures in the guest's memory (arch-x86/xen-x86_64.h, xen-x86_32.h).
+"""calls: hypercalls as machine code makes them: a number, arguments, and structures in the guest's memory.
 
-    64 bits   rax   rdi rsi rdx r10 r8          result in rax
-    32 bits   eax   ebx ecx edx esi edi         result in eax; structures with pointers or longs are narrower
+    64 bits, and ARM of 32   arguments and structures as the hypervisor has them (arch-arm.h has 64-bit fields for both)
+    x86 of 32 bits           structures with pointers or longs are narrower (arch-x86/xen-x86_32.h)
 
 The structure is copied in, the handler that Python guests use too works on the copy, and it is copied out again.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from mirage_lab.vcpu.x86 import X86
+from mirage_lab.vcpu.cpu import Cpu
 from mirage_lab.xen.abi import event_channel, grant_table, hvm, memory, sched, vcpu, version
 from mirage_lab.xen.abi import xen as nr
 from mirage_lab.xen.abi.errno import E2BIG, EFAULT, EINVAL, ENOSYS
@@ -20,8 +20,6 @@ from mirage_lab.xen.hypervisor.grant_table import SIZES
 
 __all__ = ["hypercall"]
 
-REGISTERS_64: Final = ("rdi", "rsi", "rdx", "r10", "r8")
-REGISTERS_32: Final = ("rbx", "rcx", "rdx", "rsi", "rdi")
 CONSOLE_PIECE: Final = 1_024
 MOST_CONSOLE: Final = 1 << 16
 MOST_GRANTS: Final = 4_096
@@ -68,21 +66,8 @@ _NARROW: Final[dict[tuple[int, int], tuple[struct.Struct, struct.Struct]]] = {
 """The structures of which a 32-bit guest has a narrower form: its form, and ours."""
 
 
-def hypercall(xen: Hypervisor, domain: Domain, cpu: X86) -> None:
-    """Carry out the hypercall whose registers the CPU holds, and put its result there."""
-    wide = cpu.long_mode
-    names = REGISTERS_64 if wide else REGISTERS_32
-    number = cpu.read("rax")
-    args = [cpu.read(name) for name in names]
-    if not wide:
-        number &= 0xFFFF_FFFF
-        args = [value & 0xFFFF_FFFF for value in args]
-    ret = _call(xen, domain, cpu, number, args, wide)
-    cpu.write("rax", ret & (0xFFFF_FFFF_FFFF_FFFF if wide else 0xFFFF_FFFF))
-
-
-def _call(xen: Hypervisor, domain: Domain, cpu: X86, number: int, args: list[int], wide: bool) -> int:
-    """Return 0 or more, or a negative errno."""
+def hypercall(xen: Hypervisor, domain: Domain, cpu: Cpu, number: int, args: list[int], wide: bool) -> int:
+    """Carry out a hypercall with five arguments; return 0 or more, or a negative errno."""
     match number:
         case nr.SET_TIMER_OP:
             deadline = args[0] if wide else args[0] | args[1] << 32
@@ -106,7 +91,7 @@ def _call(xen: Hypervisor, domain: Domain, cpu: X86, number: int, args: list[int
             return xen.hypercall(domain, number, args[0], None, 1)
 
 
-def _with(xen: Hypervisor, domain: Domain, cpu: X86, call: tuple[int, int], pointer: int, count: int, elements: int, wide: bool) -> int:
+def _with(xen: Hypervisor, domain: Domain, cpu: Cpu, call: tuple[int, int], pointer: int, count: int, elements: int, wide: bool) -> int:
     """Make a call whose structures lie at `pointer`, `elements` of them."""
     ours = SIZES.get(call[1]) if call[0] == nr.GRANT_TABLE_OP else None
     size = ours or _SIZES.get(call, 0)
@@ -132,7 +117,7 @@ def _with(xen: Hypervisor, domain: Domain, cpu: X86, call: tuple[int, int], poin
     return ret if cpu.store(pointer, back) else -EFAULT
 
 
-def _setup_table_32(xen: Hypervisor, domain: Domain, cpu: X86, pointer: int, arg: bytearray) -> int:
+def _setup_table_32(xen: Hypervisor, domain: Domain, cpu: Cpu, pointer: int, arg: bytearray) -> int:
     """setup_table of a 32-bit guest: its list has words of 32 bits."""
     dom, frames, _, where = grant_table.SETUP_TABLE_ARG.unpack_from(arg)
     grant_table.SETUP_TABLE_ARG.pack_into(arg, 0, dom, 0, 0, 0)
@@ -152,7 +137,7 @@ def _setup_table_32(xen: Hypervisor, domain: Domain, cpu: X86, pointer: int, arg
     return ret if cpu.store(pointer, theirs.pack(dom, frames, status, where)) else -EFAULT
 
 
-def _console(xen: Hypervisor, domain: Domain, cpu: X86, args: list[int]) -> int:
+def _console(xen: Hypervisor, domain: Domain, cpu: Cpu, args: list[int]) -> int:
     """console_io: a write of any length, as far as it is there; a read finds nothing."""
     op, count, pointer = args[:3]
     if op != nr.CONSOLEIO_WRITE:
@@ -167,7 +152,7 @@ def _console(xen: Hypervisor, domain: Domain, cpu: X86, args: list[int]) -> int:
     return 0
 
 
-def _multicall(xen: Hypervisor, domain: Domain, cpu: X86, args: list[int], wide: bool) -> int:
+def _multicall(xen: Hypervisor, domain: Domain, cpu: Cpu, args: list[int], wide: bool) -> int:
     """multicall: several at once; each has its own result."""
     entry = struct.Struct("<8Q") if wide else struct.Struct("<8I")
     if args[1] > MOST_CALLS:
@@ -178,7 +163,7 @@ def _multicall(xen: Hypervisor, domain: Domain, cpu: X86, args: list[int], wide:
         if found is None:
             return -EFAULT
         op, _, *inner = entry.unpack(found)
-        ret = -ENOSYS if op == nr.MULTICALL else _call(xen, domain, cpu, op, inner[:5], wide)
+        ret = -ENOSYS if op == nr.MULTICALL else hypercall(xen, domain, cpu, op, inner[:5], wide)
         word = entry.size // 8
         if not cpu.store(where + word, (ret & ((1 << 8 * word) - 1)).to_bytes(word, "little")):
             return -EFAULT

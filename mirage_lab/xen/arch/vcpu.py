@@ -1,0 +1,157 @@
+"""vcpu: the vCPU of a domain that is machine code: one exit after another, each a step of the domain's run queue.
+
+    step:  an upcall is due and the guest lets it in? deliver it ─▶ cpu.run ─▶ what the exit asks ─▶ next step, or wait
+
+A guest that halts, blocks or polls has no next step: `kick` gives it one when something came.  A step costs an exit, and a
+nanosecond for each instruction.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Final
+
+from mirage_lab.runtime import costs
+from mirage_lab.signatures.units import Ns, ms
+from mirage_lab.vcpu.cpu import Cpu
+from mirage_lab.vcpu.exits import Exit, Why
+from mirage_lab.xen.abi import sched
+from mirage_lab.xen.abi.gate import Arg
+from mirage_lab.xen.hypervisor import Domain, Hypervisor
+
+__all__ = ["Vcpu"]
+
+SLICE: Final = 200_000
+"""Instructions of one step at most."""
+HORIZON: Final = ms(1)
+"""How far a step may see the clock run: what others do meanwhile comes later."""
+
+
+class Vcpu(ABC):
+    """The one vCPU of a domain; what a kind of guest adds to it, its subclass says."""
+
+    def __init__(self, xen: Hypervisor, domain: Domain, cpu: Cpu) -> None:
+        self.xen = xen
+        self.domain = domain
+        self.cpu = cpu
+        self.exits = 0
+        self.instructions = 0
+        self.latest: Exit | None = None
+        self._halted = False
+        self._posted = False
+        domain.memory.access = cpu
+        domain.machine = self
+        kind = domain.queue.kind
+        self.k_exit, self.k_upcall = kind("vcpu.exit"), kind("evtchn.upcall")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.domain.name} {self.exits:,} exits, {self.instructions:,} instructions, last {self.latest!r}>"
+
+    # what a kind of guest says -----------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def _due(self) -> bool:
+        """True if the guest is to be interrupted."""
+
+    @abstractmethod
+    def _upcall(self) -> None:
+        """Enter the guest's handler of event channels; it is due, and the CPU lets it in."""
+
+    @abstractmethod
+    def _answer(self, found: Exit) -> None:
+        """Do what an exit asks for, other than a budget that is used up."""
+
+    @abstractmethod
+    def place_shared_info(self, gpfn: int) -> int:
+        """XENMAPSPACE_shared_info; 0 or a negative errno."""
+
+    @abstractmethod
+    def place_grant_frame(self, index: int, gpfn: int) -> int:
+        """XENMAPSPACE_grant_table; 0 or a negative errno."""
+
+    @abstractmethod
+    def hvm_op(self, op: int, arg: Arg) -> int:
+        """Answer hypercall 34; 0 or a negative errno."""
+
+    @abstractmethod
+    def memory_map(self) -> list[tuple[int, int, int]]:
+        """Return (address, size, type) of each region, as e820 has them."""
+
+    # steps -------------------------------------------------------------------------------------------------------
+
+    @property
+    def clock(self) -> int:
+        """System time of the guest, ns since it was created."""
+        return self.xen.world.now - self.domain.created
+
+    def begin(self) -> None:
+        """Run from now on, when the domain is unpaused."""
+        self._post()
+
+    def _post(self) -> None:
+        if not self._posted:
+            self._posted = True
+            self.domain.queue.post(self._step)
+
+    def kick(self) -> None:
+        """Something came: a CPU that halts looks at it, one that blocks or polls is told by the hypervisor."""
+        if not self.domain.blocked and self.domain.reason is None and (not self._halted or self._due):
+            self._post()
+
+    def _step(self) -> None:
+        self._posted = False
+        domain = self.domain
+        if domain.reason is not None or domain.blocked:
+            return
+        cpu, world = self.cpu, self.xen.world
+        if self._due:
+            self._halted = False
+            if cpu.interruptible:
+                self._interrupt()
+        if self._halted or domain.reason is not None:
+            return
+        next_event = world.next_deadline
+        horizon = self.clock + (HORIZON if next_event is None else max(costs.EXIT, min(HORIZON, next_event - world.now)))
+        found = self.latest = cpu.run(SLICE, horizon)
+        self.exits += 1
+        self.instructions += found.instructions
+        domain.queue.charge(Ns(found.instructions + (cpu.looks + 1) * costs.EXIT))
+        if self.k_exit.on:
+            fields: dict[str, Any] = {"why": found.why.value, "instructions": found.instructions, "pc": cpu.pc}
+            world.cause = self.k_exit.emit(world.now, domain.name, world.cause, fields)
+        if found.why not in (Why.BUDGET, Why.TIME, Why.BREAK):
+            self._answer(found)
+        if domain.reason is None and not domain.blocked and not self._halted and not self._posted:
+            self._posted = True
+            domain.queue.again(self._step)
+
+    def _interrupt(self) -> None:
+        domain, world = self.domain, self.xen.world
+        domain.upcalls += 1
+        if self.k_upcall.on:
+            ports = domain.ports.pending(domain.shared_words) if not domain.narrow else []
+            world.cause = self.k_upcall.emit(world.now, domain.name, world.cause, {"ports": ports})
+        self._upcall()
+
+    def halt(self) -> None:
+        """The CPU halts, with interrupts let in, until one is due."""
+        self._halted = not self._due
+
+    def power_off(self) -> None:
+        """The CPU halts and nothing can wake it: as Xen does with the last vCPU."""
+        self.xen.shutdown(self.domain, sched.SHUTDOWN_POWEROFF)
+
+    def crash(self, why: str) -> None:
+        """End the domain, and tell the person why."""
+        queue = self.domain.queue
+        kind = queue.kind("task.crashed")
+        if kind.on:
+            kind.emit(queue.now, self.domain.name, self.xen.world.cause, {"text": why, "place": "", "task": "vcpu 0"})
+        self.xen.world.report(self.domain.name, f"crashed: {why}")
+        self.xen.say(f"(XEN) d{self.domain.domid}v0 {why}")
+        self.xen.shutdown(self.domain, sched.SHUTDOWN_CRASH)
+
+    def close(self) -> None:
+        """The domain has ended: there is no next step."""
+        self._halted = True

@@ -54,6 +54,18 @@ class Wide(Generic[T]):
         found: T = node[node.index(name) + 1]
         return found
 
+    def __getitem__(self, name: str) -> T:
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self.items())
+
     def put(self, name: str, child: T) -> Wide[T]:
         """Return the map with one child more, or another in its place."""
         code, shift = hash(name), 0

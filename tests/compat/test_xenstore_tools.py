@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from mirage_lab.xen.abi.io import xs_wire as wire
+from mirage_lab.xen.xenstore.transaction import ENGINES
 
 ROUNDS = int(os.environ.get("MIRAGE_LAB_ROUNDS", "8"))
 """How often the daemon is killed; `make soak` does it more often."""
+SUITE = Path("/usr/lib/xen-4.17/bin/test-xenstore")
 
 
 def ask(sock: socket.socket, op: int, payload: bytes, tid: int = 0) -> bytes:
@@ -63,6 +65,21 @@ class Tools:
 def tools(require: Callable[[str], str], tmp_path: Path) -> Tools:
     require("xenstore-ls")
     return Tools(require, tmp_path / "s")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kept", ["memory", "disk"])
+def test_the_suite_of_xen_finds_no_fault(require_file: Callable[[Path, str], Path], tmp_path: Path, engine: str, kept: str) -> None:
+    """test-xenstore: reads, writes, lists and removals of every size, transactions that meet others, and all of it at random."""
+    program = require_file(SUITE, "xen-utils-4.17")
+    words = () if kept == "memory" else ("--database", str(tmp_path / "db"))
+    with daemon(tmp_path / "s", "--engine", engine, *words):
+        for more in (("-i", "20"), ("-r", "1")):
+            environment = {**os.environ, "XENSTORED_PATH": str(tmp_path / "s")}
+            done = subprocess.run([str(program), *more], capture_output=True, text=True, timeout=60, check=False, env=environment)
+            assert done.returncode == 0 and "failed" not in done.stdout, done.stdout + done.stderr
+            if more[0] == "-i":
+                assert len(done.stdout.splitlines()) == 12, done.stdout
 
 
 def test_the_tools_read_write_list_and_remove(tools: Tools, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from where the store was when it began, and is merged when the store has moved o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from mirage_lab.irmin import BYTES, Repo
@@ -18,6 +17,7 @@ from mirage_lab.irmin.commit import Commit
 from mirage_lab.irmin.errors import ObjectError
 from mirage_lab.irmin.node import EMPTY, Blob, Node, find, put, remove, walk
 from mirage_lab.irmin.path import Steps
+from mirage_lab.irmin.wide import Wide
 from mirage_lab.xen.xenstore.store import Node as Entry
 from mirage_lab.xen.xenstore.store import Perms
 
@@ -89,7 +89,7 @@ class History:
         """The newest commit."""
         return self.branch.head
 
-    def note(self, op: str, path: str, nodes: Mapping[str, Entry]) -> None:
+    def note(self, op: str, path: str, nodes: Wide[Entry]) -> None:
         """A change was made; `done` commits all since the last time."""
         self._waiting.append((op, path, [] if op == "rm" else [(here, node) for here in _lineage(path) if (node := nodes.get(here)) is not None]))
 

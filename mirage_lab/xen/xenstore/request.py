@@ -61,7 +61,7 @@ def _directory_part(connection: Connection, tid: int, payload: bytes) -> bytes:
         raise StoreError(errno.EINVAL, f"offset {offset[:10]!r}")
     where = absolute(path, connection.domid)
     names = b"".join(name.encode() + b"\0" for name in connection.view(tid).directory(where, connection.domid)) + b"\0"
-    generation = b"%d\0" % connection.store.nodes[where].children_generation if where in connection.store.nodes else b"0\0"
+    generation = b"%d\0" % connection.view(tid).children_generation(where)
     part = names[int(offset) : int(offset) + wire.PAYLOAD_MAX - len(generation)]
     if int(offset) + len(part) < len(names):
         part = part[: part.rfind(b"\0") + 1]

@@ -1,7 +1,8 @@
 """Store: the tree: nodes that hold a value and children at once, each with owner and permissions.
 
-Nodes are immutable records in one dictionary by path; a change replaces the record.  Each record has two generations: of
-its value and permissions, and of its list of children; a transaction conflicts only over what it looked at.
+Nodes are immutable records in one persistent map by path; a change makes another map, which shares what did not change: so
+a transaction goes on seeing the store as it was when it began.  Each record has two generations: of its value and
+permissions, and of its list of children; a transaction conflicts only over what it looked at.
 
 Permissions are a list (domid, letter): the first is the owner and what everybody else may do, the others are exceptions;
 n none, r read, w write, b both (xenstore-chmod).  dom0 may do everything.
@@ -13,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from mirage_lab.irmin.wide import Wide
 from mirage_lab.signatures.errors import RemoteProtocolError
 from mirage_lab.xen.abi import errno
 from mirage_lab.xen.abi.io.xs_wire import ABS_PATH_MAX, REL_PATH_MAX
@@ -160,6 +162,11 @@ class View:
         """Return the permissions."""
         return self._look(path, domid, "r").perms
 
+    def children_generation(self, path: str) -> int:
+        """Return a number that is another one when the list of children has changed."""
+        node = self._get(path, listing=True)
+        return 0 if node is None else node.children_generation
+
     # changing ----------------------------------------------------------------------------------------------------
 
     def write(self, path: str, value: bytes, domid: int = 0) -> None:
@@ -260,7 +267,7 @@ class Store(View):
     def __init__(self) -> None:
         self.on_change: Changed = lambda op, path, removed: None
         super().__init__(lambda op, path, removed: self.on_change(op, path, removed))
-        self.nodes: dict[str, Node] = {"/": Node(b"", ((0, "n"),), (), 1, 1)}
+        self.nodes: Wide[Node] = Wide.of([("/", Node(b"", ((0, "n"),), (), 1, 1))])
         self.owned: dict[int, int] = {}
         self.committing = False
         """A transaction, already weighed against the quota, is being carried out."""
@@ -272,10 +279,7 @@ class Store(View):
         return self.nodes.get(path)
 
     def _put(self, path: str, node: Node | None) -> None:
-        if node is None:
-            del self.nodes[path]
-        else:
-            self.nodes[path] = node
+        self.nodes = self.nodes.without(path) if node is None else self.nodes.put(path, node)
 
     @property
     def version(self) -> int:
@@ -284,18 +288,18 @@ class Store(View):
 
     def restore(self, entries: Mapping[str, tuple[bytes, Perms]]) -> None:
         """Become the tree of these values and permissions, by path; nobody is told, and parents that are missing are made."""
-        self.nodes = {"/": self.nodes["/"]}
+        self.nodes = Wide.of([("/", self.nodes["/"])])
         self.owned = {}
         for path in sorted({above for given in entries for above in _with_parents(given)} - {"/"}):
             value, perms = entries.get(path, (b"", ((0, "n"),)))
             holder = self.nodes[parent_of(path)]
             names = (*holder.children, path.rpartition("/")[2])
-            self.nodes[parent_of(path)] = Node(holder.value, holder.perms, names, holder.generation, self._next())
-            self.nodes[path] = Node(value, perms, (), self._next(), 0)
+            self._put(parent_of(path), Node(holder.value, holder.perms, names, holder.generation, self._next()))
+            self._put(path, Node(value, perms, (), self._next(), 0))
             self._count(perms[0][0], 1)
         if "/" in entries:
             root = self.nodes["/"]
-            self.nodes["/"] = Node(*entries["/"], root.children, self._next(), root.children_generation)
+            self._put("/", Node(*entries["/"], root.children, self._next(), root.children_generation))
 
     def _next(self) -> int:
         self._generation += 1

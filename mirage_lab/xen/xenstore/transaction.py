@@ -1,4 +1,4 @@
-"""Transaction: a view on top of the store that keeps its changes to itself until it commits.
+"""Transaction: a view on top of the store as it was when it began, that keeps its changes to itself until it commits.
 
 What is a conflict, and ends with EAGAIN, is the engine's to say; three are there to be compared:
 
@@ -39,6 +39,7 @@ class Transaction(View):
         self.domid = domid
         self.engine = engine
         self._store = store
+        self._before = store.nodes
         self._started = store.version
         self._changes: dict[str, Node | None] = {}
         self._seen: dict[str, tuple[int, int]] = {}
@@ -68,7 +69,7 @@ class Transaction(View):
     def _get(self, path: str, *, listing: bool = False) -> Node | None:
         if path in self._changes:
             return self._changes[path]
-        node = self._store.nodes.get(path)
+        node = self._before.get(path)
         if path not in self._seen:
             if self.domid and len(self._seen) >= NODES:
                 raise StoreError(errno.ENOSPC, f"more than {NODES} nodes in one transaction")

@@ -12,7 +12,7 @@ from mirage_lab.xen.abi.io import xs_wire as wire
 from mirage_lab.xen.abi.xen import Domid
 from mirage_lab.xen.xenstore import Daemon, Store, StoreError
 from mirage_lab.xen.xenstore.store import View, parse_perms
-from mirage_lab.xen.xenstore.transaction import Transaction
+from mirage_lab.xen.xenstore.transaction import ENGINES, Engine, Transaction
 
 GUEST = 3
 HOME = f"/local/domain/{GUEST}"
@@ -129,6 +129,22 @@ def test_two_transactions_over_one_node_conflict_and_over_two_do_not() -> None:
         second.commit()
     third.commit()
     assert store.read("/a") == b"01" and store.read("/b") == b"3"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_transaction_sees_the_store_as_it_was_when_it_began(engine: Engine) -> None:
+    store = Store()
+    store.write("/a", b"old")
+    store.write("/d/gone", b"1")
+    tx = Transaction(store, 1, 0, engine)
+    assert tx.read("/a") == b"old"
+    store.write("/a", b"new")
+    store.rm("/d/gone")
+    store.write("/d/come", b"2")
+    assert tx.read("/a") == b"old" and tx.directory("/d") == ["gone"] and tx.read("/d/gone") == b"1" and not tx.exists("/d/come")
+    with pytest.raises(StoreError, match="EAGAIN"):
+        tx.commit()
+    assert store.read("/a") == b"new" and store.directory("/d") == ["come"]
 
 
 def test_a_list_of_children_that_was_taken_must_not_change() -> None:

@@ -7,10 +7,10 @@ from typing import Final
 
 from mirage_lab.runtime import RunQueue
 from mirage_lab.xen.abi.evtchn import Events
+from mirage_lab.xen.abi.gntmap import Gntmap
 from mirage_lab.xen.abi.grant_table import GREF_CONSOLE
 from mirage_lab.xen.abi.io import console as ring
 from mirage_lab.xen.abi.xen import Domid, Port
-from mirage_lab.xen.dom0.maps import Maps
 
 __all__ = ["ConsoleLog", "Consoled"]
 
@@ -103,7 +103,7 @@ class ConsoleLog:
 class Consoled:
     """The console daemon of dom0."""
 
-    def __init__(self, queue: RunQueue, events: Events, maps: Maps, say: Callable[[str], None]) -> None:
+    def __init__(self, queue: RunQueue, events: Events, maps: Gntmap, say: Callable[[str], None]) -> None:
         self.queue = queue
         self.events = events
         self.say = say

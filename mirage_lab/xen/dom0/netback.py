@@ -18,6 +18,7 @@ from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.xen.abi import grant_table as gnt
 from mirage_lab.xen.abi.evtchn import Events
 from mirage_lab.xen.abi.gate import Gate
+from mirage_lab.xen.abi.gntmap import Gntmap
 from mirage_lab.xen.abi.io import ring
 from mirage_lab.xen.abi.io.netif import (
     NETIF_RSP_ERROR,
@@ -34,7 +35,6 @@ from mirage_lab.xen.abi.io.netif import (
 )
 from mirage_lab.xen.abi.io.xenbus import XenbusState, parse
 from mirage_lab.xen.abi.xen import DOMID_SELF, GRANT_TABLE_OP, PAGE_SIZE, Domid, Pfn, Port
-from mirage_lab.xen.dom0.maps import Maps
 from mirage_lab.xen.xenstore import Client, StoreError
 
 __all__ = ["Netback", "Segment", "Vif", "VifStatistics"]
@@ -342,7 +342,7 @@ class Vif:
 class Netback:
     """All vifs.  256 staging pages of dom0 serve them one after the other."""
 
-    def __init__(self, queue: RunQueue, gate: Gate, events: Events, maps: Maps, xs: Client, staging: Pfn, say: Any) -> None:
+    def __init__(self, queue: RunQueue, gate: Gate, events: Events, maps: Gntmap, xs: Client, staging: Pfn, say: Any) -> None:
         self.queue = queue
         self.gate = gate
         self.events = events

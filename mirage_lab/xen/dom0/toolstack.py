@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,13 @@ from mirage_lab.signatures.errors import MirageError
 from mirage_lab.signatures.units import Ns
 from mirage_lab.xen.abi import shared_info
 from mirage_lab.xen.abi.evtchn import Events
+from mirage_lab.xen.abi.gntmap import Gntmap
 from mirage_lab.xen.abi.grant_table import GREF_XENSTORE
 from mirage_lab.xen.abi.io.xenbus import XenbusState
-from mirage_lab.xen.abi.xen import Domid, Pfn, Port
+from mirage_lab.xen.abi.xen import PAGE_SIZE, Domid, Pfn, Port
 from mirage_lab.xen.dom0.builder import Built, build
 from mirage_lab.xen.dom0.consoled import Consoled, ConsoleLog
 from mirage_lab.xen.dom0.image import Image
-from mirage_lab.xen.dom0.maps import Maps
 from mirage_lab.xen.dom0.netback import Netback
 from mirage_lab.xen.dom0.pvhbuilder import LARGEST_MIB as LARGEST_MIB_PVH
 from mirage_lab.xen.dom0.pvhbuilder import build_pvh
@@ -72,7 +73,7 @@ class Toolstack:
         dom0 = xen.create_domain("dom0", DOM0_MIB << 8, guest=False)
         self._boot = boot
         self._queue = dom0.queue
-        self._maps = Maps(dom0.gate)
+        self._maps = Gntmap(dom0.gate, itertools.count(dom0.memory.demand, PAGE_SIZE))
         self._events = Events(dom0.queue, dom0.gate, dom0.shared)
         dom0.shared[shared_info.UPCALL_MASK] = 0
         history = history_of(world)

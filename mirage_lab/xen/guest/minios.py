@@ -18,6 +18,7 @@ from mirage_lab.signatures.errors import DeviceError, MirageError
 from mirage_lab.xen.abi import sched
 from mirage_lab.xen.abi.evtchn import Events
 from mirage_lab.xen.abi.gate import Gate
+from mirage_lab.xen.abi.gntmap import Gntmap
 from mirage_lab.xen.abi.shared_info import UPCALL_MASK
 from mirage_lab.xen.abi.start_info import StartInfo
 from mirage_lab.xen.abi.version import FEATURES_ARG, GET_FEATURES
@@ -35,7 +36,7 @@ LONGEST_PRINTK: Final = 1_000
 
 
 class MiniOS:
-    """The kernel of one domain: `queue`, `gate`, `memory`, `start_info`, `events`, `pages`, `gnttab`, `console`, `xs`."""
+    """The kernel of one domain: `queue`, `gate`, `memory`, `start_info`, `events`, `pages`, `gnttab`, `gntmap`, `console`, `xs`."""
 
     def __init__(self, queue: RunQueue, gate: Gate, start: Pfn) -> None:
         self.queue = queue
@@ -52,6 +53,7 @@ class MiniOS:
         shared[UPCALL_MASK] = 0
         gate.call(XEN_VERSION, GET_FEATURES, bytearray(FEATURES_ARG.pack(0, 0)))
         self.gnttab = Gnttab(queue, gate, self.pages)
+        self.gntmap = Gntmap(gate, self.pages.addresses)
         base = gate.memory.mfn(Pfn(0))
         self.console = Console(self.events, gate.memory.page(Pfn(info.console_mfn - base)), info.console_evtchn)
         self.xs = Xs(self.events, gate.memory.page(Pfn(info.store_mfn - base)), info.store_evtchn)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Final
 
 from mirage_lab.signatures.errors import LocalProtocolError
@@ -22,7 +24,8 @@ class Pages:
         self._gate = gate
         self._next = int(first)
         self._free: list[Pfn] = []
-        self._demand = gate.memory.demand
+        self.addresses: Iterator[int] = itertools.count(gate.memory.demand, PAGE_SIZE)
+        """Free addresses above RAM, for mappings."""
 
     def allocate(self) -> Pfn:
         """Return a zeroed page; raises LocalProtocolError when memory is full."""
@@ -43,8 +46,7 @@ class Pages:
         """Map machine frames at the next free addresses and return their pages."""
         pages = []
         for mfn in mfns:
-            address = self._demand
-            self._demand += PAGE_SIZE
+            address = next(self.addresses)
             arg = bytearray(VA_MAPPING_ARG.pack(address, mfn << PAGE_SHIFT | L1_PROT, UVMF_INVLPG))
             check(self._gate.call(UPDATE_VA_MAPPING, 0, arg), f"mapping machine frame {mfn:#x}")
             pages.append(self._gate.memory.at(address))

@@ -12,7 +12,7 @@ from mirage_lab.signatures.units import Ns, ms, seconds
 from mirage_lab.xen.abi.io import ring
 from mirage_lab.xen.abi.io.netif import NETTXF_MORE_DATA, TX_REQUEST
 from mirage_lab.xen.abi.start_info import StartInfo
-from mirage_lab.xen.abi.xen import Pfn
+from mirage_lab.xen.abi.xen import Domid, Pfn
 from mirage_lab.xen.dom0 import Image, Toolstack, VifConfig
 from mirage_lab.xen.dom0.toolstack import ToolstackError
 from mirage_lab.xen.guest.minios import MiniOS, boot
@@ -317,3 +317,49 @@ def test_a_thousand_grants_and_pages_end_with_one_clear_error() -> None:
 
     host = Host(entry).run()
     assert "out of memory" in host.console and host.domain.state == "crashed"
+
+
+# grants between guests ----------------------------------------------------------------------------------------------
+
+
+def test_two_guests_see_one_page_and_it_is_taken_back_when_nobody_uses_it() -> None:
+    said: list[Any] = []
+
+    async def owner(os: MiniOS) -> None:
+        pfn = os.pages.allocate()
+        os.memory.page(pfn)[:5] = b"hello"
+        ref = os.gnttab.grant(Domid(2), pfn)
+        await tasks.sleep(ms(5))
+        said.extend([bytes(os.memory.page(pfn)[:5]), os.gnttab.end(ref)])
+        await tasks.sleep(ms(10))
+        said.append(os.gnttab.end(ref))
+
+    async def user(os: MiniOS) -> None:
+        await tasks.sleep(ms(1))
+        address, handle = os.gntmap.map(Domid(1), 8)
+        page = os.gntmap.page(address)
+        said.append(bytes(page[:5]))
+        page[:5] = b"HELLO"
+        await tasks.sleep(ms(10))
+        os.gntmap.unmap(address, handle)
+
+    host = Host(owner)
+    host.toolstack.unpause(host.toolstack.create(Image("user", entry=user), memory_mib=8))
+    host.run()
+    assert said == [b"hello", b"HELLO", False, True]
+
+
+def test_a_page_granted_for_reading_is_mapped_for_reading_only() -> None:
+    refused: list[str] = []
+
+    async def both(os: MiniOS) -> None:
+        ref = os.gnttab.grant(Domid(1), os.pages.allocate(), readonly=True)
+        with pytest.raises(LocalProtocolError, match="general_error"):
+            os.gntmap.map(Domid(1), ref)
+        page = os.gntmap.page(os.gntmap.map(Domid(1), ref, readonly=True)[0])
+        with pytest.raises(TypeError):
+            page[0] = 1
+        refused.append("both")
+
+    Host(both).run()
+    assert refused == ["both"]

@@ -1,41 +1,42 @@
-"""Maps: pages of other domains, mapped into dom0 by grant reference."""
+"""Gntmap: pages of other domains, mapped by grant reference, in dom0 and in guests alike (MirageOS Gnt.Gntmap)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.xen.abi import grant_table as abi
 from mirage_lab.xen.abi.errno import check
 from mirage_lab.xen.abi.gate import Gate
-from mirage_lab.xen.abi.xen import GRANT_TABLE_OP, PAGE_SIZE, Domid
+from mirage_lab.xen.abi.xen import GRANT_TABLE_OP, Domid
 
-__all__ = ["Maps"]
+__all__ = ["Gntmap"]
 
 _STATUS: Final = abi.STATUS_NAMES
 
 
-class Maps:
-    """Addresses above dom0's RAM, given out page by page."""
+class Gntmap:
+    """What a domain has mapped; `addresses` are above its RAM, given out page by page."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, addresses: Iterator[int]) -> None:
         self._gate = gate
-        self._next = gate.memory.demand
+        self._addresses = addresses
         self._free: list[int] = []
 
-    def map(self, domid: Domid, ref: int) -> tuple[int, int]:
+    def map(self, domid: Domid, ref: int, *, readonly: bool = False) -> tuple[int, int]:
         """Map a granted page; return (address, handle).  Raises LocalProtocolError naming the status."""
-        address = self._free.pop() if self._free else self._next
-        arg = bytearray(abi.MAP.size)
         if not 0 <= ref <= 0xFFFF_FFFF:
             raise LocalProtocolError(f"grant reference {ref}")
-        abi.MAP.pack_into(arg, 0, address, abi.GNTMAP_HOST_MAP, ref, domid, 0, 0, 0)
+        address = self._free.pop() if self._free else next(self._addresses)
+        arg = bytearray(abi.MAP.size)
+        flags = abi.GNTMAP_HOST_MAP | (abi.GNTMAP_READONLY if readonly else 0)
+        abi.MAP.pack_into(arg, 0, address, flags, ref, domid, 0, 0, 0)
         check(self._gate.call(GRANT_TABLE_OP, abi.MAP_GRANT_REF, arg), "map_grant_ref")
         _, _, _, _, status, handle, _ = abi.MAP.unpack_from(arg)
         if status:
-            self._free += [address] if address != self._next else []
+            self._free.append(address)
             raise LocalProtocolError(f"map_grant_ref of {ref} of domain {domid}: {_STATUS.get(status, status)}")
-        self._next += PAGE_SIZE if address == self._next else 0
         return address, handle
 
     def page(self, address: int) -> memoryview:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from mirage_lab.lab.making import as_disks
 from mirage_lab.lab.said import LabError
 from mirage_lab.vcpu.emulator import unicorn
 from mirage_lab.xen.dom0.elf import ImageError, read_elf
@@ -16,11 +18,14 @@ __all__ = ["guest_image"]
 LARGEST: Final = 256 << 20
 
 
-def guest_image(kernel: str | PathLike[str] | bytes, *, name: str | None = None, cmdline: str = "", memory_mib: int = 64) -> Image:
+def guest_image(
+    kernel: str | PathLike[str] | bytes, *, name: str | None = None, cmdline: str = "", memory_mib: int = 64, disk: Sequence[Any] = ()
+) -> Image:
     """Return the image of a Xen guest that is machine code, for `lab.create`.
 
     `kernel`: the file of a PVH guest (an ELF file of x86 with the note PHYS32_ENTRY), or its bytes; `cmdline`: what its
-    hvm_start_info says.  Raises LabError for what is none, GuestsMissing without an emulator (mirage_lab[guests]).
+    hvm_start_info says; `disk`: the disks it is created with, as for `lab.create`.
+    Raises LabError for what is none, GuestsMissing without an emulator (mirage_lab[guests]).
     """
     if isinstance(kernel, bytes | bytearray | memoryview):
         data, called = bytes(kernel), "guest"
@@ -41,5 +46,5 @@ def guest_image(kernel: str | PathLike[str] | bytes, *, name: str | None = None,
         raise LabError(f"{called}: {error}") from None
     if elf.phys32_entry is None:
         raise LabError(f"{called}: this ELF file has no note PHYS32_ENTRY (18) of Xen: it is no PVH kernel")
-    manifest = {"netifs": (), "bits": elf.bits, "entry": elf.phys32_entry}
+    manifest = {"netifs": (), "bits": elf.bits, "entry": elf.phys32_entry, "disk": as_disks(disk)}
     return Image(name or called, kind="elf", memory_mib=memory_mib, cmdline=cmdline, manifest=manifest, data=data)

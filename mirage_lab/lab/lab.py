@@ -8,7 +8,7 @@ one lock: `run` on the calling thread, `play` in a thread of its own.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
@@ -134,14 +134,7 @@ class Lab:
     @property
     def badge(self) -> str:
         """Whether this can be had again: from the seed alone, from seed and journal, or not."""
-        world = self.machine.world
-        if world.journal.full:
-            return "not replayable: more host input came in than the journal keeps"
-        if not world.reproducible:
-            return "not reproducible: a guest was stopped by the watchdog"
-        if world.journal.outside:
-            return f"replayable: {world.journal.outside} outside inputs recorded"
-        return f"reproducible: seed {self.seed}"
+        return running.badge(self.machine)
 
     def events(self, pattern: str = "*", source: str | None = None) -> Events:
         """Return recorded events whose kind matches the glob `pattern`, such as "xenbus.*"."""
@@ -219,6 +212,7 @@ class Lab:
         what: Any,
         *,
         vif: list[Lan] | None = None,
+        disk: Sequence[Any] | None = None,
         name: str | None = None,
         memory_mib: int | None = None,
         profile: str | None = None,
@@ -226,9 +220,10 @@ class Lab:
     ) -> Vm:
         """Build a domain from an image (a plan or a job is built first): like `xl create -p`, it is paused.
 
+        `disk`: a list, for each disk a path, bytes, or a dict of Disk's fields: dict(path="disk.img", vdev="xvdb", readonly=True).
         A domain of that name is replaced; with `strict`, as `xl create` does, it is an error.
         """
-        from mirage_lab.lab.making import address_warnings, image_of, plugs
+        from mirage_lab.lab.making import address_warnings, disks, image_of, plugs
 
         image = image_of(what, self)
         name = name or image.name
@@ -237,10 +232,11 @@ class Lab:
             raise LabError(f"a domain {name} exists (domid {existing[0].domid}): lab.create(image) replaces it, vm.destroy() removes it")
         before = existing[0].domid if existing else None
         lans = plugs(image, vif, name, self)
+        plugged = disks(image, disk, name, self)
         for warning in [*image.manifest.get("warnings", ()), *address_warnings(image, name, lans, self)]:
             self.machine.world.report("lab", f"warning: {warning}")
         how = profile or str(image.manifest.get("profile") or "today")
-        domid = self.command("create", image=image, name=name, vif=lans, memory_mib=memory_mib, profile=how)
+        domid = self.command("create", image=image, name=name, vif=lans, memory_mib=memory_mib, profile=how, **({"disk": plugged} if plugged else {}))
         if before is not None:
             self.machine.world.report(name, f"domid {before} destroyed, now domid {domid}")
         if type(self).reporter is not None:

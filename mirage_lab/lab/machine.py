@@ -19,6 +19,7 @@ from mirage_lab.tcpip.stack import Stack
 from mirage_lab.tracing.capture import Capture
 from mirage_lab.usernet import Forward, Gateway
 from mirage_lab.vnetif import Segment, Tap
+from mirage_lab.xen.dom0.disk import Disk, stamp
 from mirage_lab.xen.dom0.image import Image
 from mirage_lab.xen.dom0.toolstack import Toolstack, VifConfig
 from mirage_lab.xen.guest.minios import boot
@@ -46,6 +47,10 @@ class Machine:
         self.xensocket: XenSocket | None = None
         self.images: dict[str, Image] = {}
         self.plugged: dict[str, tuple[str, ...]] = {}
+        self.disks: dict[str, tuple[Disk, ...]] = {}
+        self.written_through: list[str] = []
+        """Files that a domain may have changed: no replay takes that back."""
+        self._notes: list[tuple[str, str]] = []
         on = self.world.on_command
         on("lan", self._lan)
         on("lan.set", self._lan_set)
@@ -81,12 +86,16 @@ class Machine:
         machine = cls(seed)
         machine.world.place = place
         machine.world.live = False
-        machine.world.replay(entries)
+        try:
+            machine.world.replay(entries)
+        except BaseException:
+            machine.close()
+            raise
         machine.world.take_reports()
         return machine
 
     def go_live(self) -> None:
-        """After a replay: open the host side of forwards and TAP interfaces again."""
+        """After a replay: open the host side of forwards and TAP interfaces again, and say what it could not have as it was."""
         self.world.live = True
         for gateway in self.gateways.values():
             gateway.go_live()
@@ -94,6 +103,9 @@ class Machine:
             tap.open()
         if self.xensocket is not None:
             self.xensocket.open()
+        for note in self._notes:
+            self.world.report(*note)
+        self._notes.clear()
 
     def close(self) -> None:
         """Close host sockets and threads; virtual things need no closing."""
@@ -106,6 +118,7 @@ class Machine:
         for gateway in self.gateways.values():
             gateway.close()
             gateway.queue.close()
+        self.toolstack.blkback.close()
         for domain in self.toolstack.hypervisor.domains.values():
             domain.queue.close()
         self.world.close()
@@ -173,15 +186,30 @@ class Machine:
             self.lans[lan].tap(port, capture)
         return capture
 
-    def _create(self, image: Image, name: str, vif: tuple[str, ...], memory_mib: int | None, profile: str) -> int:
+    def _create(self, image: Image, name: str, vif: tuple[str, ...], memory_mib: int | None, profile: str, disk: tuple[Disk, ...] = ()) -> int:
         before = self._existing(name)
+        self.toolstack.check_disks(name, disk, before)
+        self._note_files(name, disk)
         if before is not None:
             self.toolstack.destroy(before)
         plugs = [VifConfig(segment=self.lans[lan], bridge=lan) for lan in vif]
-        domid = self.toolstack.create(image, name=name, vif=plugs, memory_mib=memory_mib, profile=profile)
+        domid = self.toolstack.create(image, name=name, vif=plugs, memory_mib=memory_mib, profile=profile, disk=disk)
         self.images[name] = image
         self.plugged[name] = vif
+        self.disks[name] = disk
         return domid
+
+    def _note_files(self, name: str, disks: tuple[Disk, ...]) -> None:
+        """Note which files are written through, and say what a replay cannot have again."""
+        for disk in disks:
+            if disk.writable and disk.title not in self.written_through:
+                self.written_through.append(disk.title)
+            if disk.path is None or self.world.live:
+                continue
+            if disk.writable:
+                self._notes.append((name, f"{disk.title}: this world was built again, so what is written stays in memory; lab.create(...) writes to the file"))
+            elif disk.stamp != stamp(disk.path):
+                self._notes.append((name, f"{disk.title}: the file has changed since it was plugged in: this world may not be the same"))
 
     def _existing(self, name: str) -> int | None:
         try:

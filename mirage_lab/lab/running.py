@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mirage_lab.lab.lab import Lab
     from mirage_lab.lab.machine import Machine
 
-__all__ = ["Reply", "fetch", "ping", "run", "run_until", "told"]
+__all__ = ["Reply", "badge", "fetch", "ping", "run", "run_until", "told"]
 
 PATIENCE = Ns(500_000_000)
 """Host time before a progress line appears."""
@@ -115,6 +115,20 @@ def _news(machine: Machine, since: int) -> list[str]:
         if event.id > since and event.kind in ("domain.crashed", "domain.shutdown"):
             news.append(f"{event.source} {'crashed' if event.kind == 'domain.crashed' else 'shut down'}")
     return news
+
+
+def badge(machine: Machine) -> str:
+    """Return whether this world can be had again: from the seed alone, from seed and journal, or not."""
+    world = machine.world
+    if world.journal.full:
+        return "not replayable: more host input came in than the journal keeps"
+    if not world.reproducible:
+        return "not reproducible: a guest was stopped by the watchdog"
+    if machine.written_through:
+        return f"not reproducible: {', '.join(machine.written_through)} {'is' if len(machine.written_through) == 1 else 'are'} written through"
+    if world.journal.outside:
+        return f"replayable: {world.journal.outside} outside inputs recorded"
+    return f"reproducible: seed {world.seed}"
 
 
 def _next(lab: Lab, machine: Machine) -> str:

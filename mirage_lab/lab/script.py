@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import textwrap
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from mirage_lab.functoria import Impl
 from mirage_lab.runtime.journal import Entry
 from mirage_lab.signatures.functor import Unikernel
 from mirage_lab.tool.building import Entry as Boots
+from mirage_lab.xen.dom0.disk import Disk
 from mirage_lab.xen.dom0.image import Image
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ def cells(lab: Lab) -> list[str]:
         parts.append(_line(entry, images))
     if lab.now > at:
         parts.append(f"lab.run(Ns({lab.now - at}))")
+    if any("zlib." in part for part in parts):
+        parts[0] = f"import zlib\n\n{parts[0]}"
     if skipped:
         parts.append(f"# {skipped} inputs from outside (host connections) are not in this program")
     return parts
@@ -77,7 +81,9 @@ def _line(entry: Entry, images: dict[int, str]) -> str:
             return f"lab.capture({where}, name={name!r})"
         case "create":
             lans = ", ".join(f"lab.lan({lan!r})" for lan in args["vif"])
-            return f"lab.create({images[id(args['image'])]}, name={name!r}, vif=[{lans}], memory_mib={args['memory_mib']!r}, profile={args['profile']!r})"
+            disks = f", disk=[{', '.join(map(_disk, args['disk']))}]" if args.get("disk") else ""
+            how = f"memory_mib={args['memory_mib']!r}, profile={args['profile']!r}{disks}"
+            return f"lab.create({images[id(args['image'])]}, name={name!r}, vif=[{lans}], {how})"
         case "unpause":
             return f"lab.unpause({name!r})"
         case "pause":
@@ -96,6 +102,16 @@ def _line(entry: Entry, images: dict[int, str]) -> str:
             return f"lab.allow_outbound({args['address']!r})"
         case _:
             return f"lab.command({entry.name!r}, {_keywords({**({'name': name} if name else {}), **args})})"
+
+
+def _disk(disk: Disk) -> str:
+    """Return a disk as an entry of `disk=[...]`; long contents are packed."""
+    fields = {"path": disk.path, "size": disk.size or None, "vdev": disk.vdev or None, "readonly": disk.readonly or None, "writable": disk.writable or None}
+    parts = [f"{key}={value!r}" for key, value in fields.items() if value is not None]
+    if disk.data is not None:
+        packed = f"zlib.decompress({zlib.compress(disk.data, 9)!r})"
+        parts.append(f"data={min(repr(disk.data), packed, key=len)}")
+    return f"dict({', '.join(parts)})"
 
 
 def _keywords(args: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mirage_lab.plot.scale import spoken
+from mirage_lab.xen.abi.io.blkif import device_name
 from mirage_lab.xen.abi.io.xenbus import parse
 
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ def why(machine: Machine, name: str) -> str:
 
 
 def _devices(machine: Machine, domid: int) -> list[str]:
-    """A line for each vif whose two ends have not met."""
+    """A line for each vif and vbd whose two ends have not met."""
     xenstore, told = machine.toolstack.xenstore, []
-    home = f"/local/domain/{domid}/device/vif"
-    for handle in xenstore.list(home) if xenstore.exists(home) else []:
-        front = parse(xenstore.get(f"{home}/{handle}/state"))
-        back = parse(xenstore.get(f"/local/domain/0/backend/vif/{domid}/{handle}/state"))
-        if not front == back == 4:
-            told.append(f"  vif/{handle}: front end {front.title}, back end {back.title}")
+    for kind in ("vif", "vbd"):
+        home = f"/local/domain/{domid}/device/{kind}"
+        for handle in xenstore.list(home) if xenstore.exists(home) else []:
+            front = parse(xenstore.get(f"{home}/{handle}/state"))
+            back = parse(xenstore.get(f"/local/domain/0/backend/{kind}/{domid}/{handle}/state"))
+            if not front == back == 4:
+                called = f" ({device_name(int(handle))})" if kind == "vbd" and handle.isdigit() else ""
+                told.append(f"  {kind}/{handle}{called}: front end {front.title}, back end {back.title}")
     return told

@@ -17,5 +17,11 @@ HYPERCALL: Final = Ns(500)
 EXIT: Final = Ns(1_000)
 """One exit of a machine-code guest to the hypervisor."""
 
+DISK_REQUEST: Final = Ns(100_000)
+"""What a virtual disk needs for a request, however short."""
+
+DISK_SECTOR: Final = Ns(1_000)
+"""And for each sector of 512 bytes that it reads or writes: 512 MB/s."""
+
 HOST_TICK: Final = Ns(1_000_000)
 """Bytes of the host enter a world at multiples of this."""

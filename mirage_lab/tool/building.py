@@ -1,6 +1,6 @@
 """building: a plan becomes an image: its code sealed, its devices linked, and a manifest that says what and why.
 
-The manifest: name, target, `linked` (what, why), `left_out`, `netifs`, `address`, `profile`, `keys`, `code` (sha256 of the
+The manifest: name, target, `linked` (what, why), `left_out`, `netifs`, `blocks`, `address`, `profile`, `keys`, `code` (sha256 of the
 unikernel's code), `warnings`.
 """
 
@@ -66,6 +66,7 @@ def manifest(plan: Plan, sealed: Sealed | None = None) -> dict[str, Any]:
         "linked": list(linked.items()),
         "left_out": [module_type for module_type in CATALOGUE if module_type not in used | SELDOM and not _inside(module_type, used)],
         "netifs": [impl.keys["dev"] for impl in impls if impl.name == "netif"],
+        "blocks": [impl.keys["dev"] for impl in impls if impl.name == "block"],
         "address": next((impl.keys["address"] for impl in impls if impl.keys.get("address")), None),
         "profile": plan.profile or "today",
         "keys": dict(plan.keys),

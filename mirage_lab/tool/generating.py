@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mirage_lab.functoria import Remove, Write
+from mirage_lab.functoria import Impl, Remove, Write
+from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.tool.configuring import Plan
+from mirage_lab.xen.abi.io.blkif import device_name, device_number
+from mirage_lab.xen.dom0.disk import Disk
+from mirage_lab.xen.dom0.toolstack import placed
 
 __all__ = ["clean", "configure_files", "stamp"]
 
@@ -37,7 +41,7 @@ plan = load("{config}", target="xen")
 
 with Lab(seed=1) as lab:
     lan = lab.lan("br0", latency=ms(1))
-    vm = lab.create(plan, vif=[lan] * {vifs})
+    vm = lab.create(plan, vif=[lan] * {vifs}{disks})
     vm.unpause()
     print(lab.run(seconds(1)))
     print(vm.console.text, end="")
@@ -62,7 +66,7 @@ builder = 'linux'
 memory = 32
 on_crash = 'preserve'
 vif = [ {vifs} ]
-"""
+{disks}"""
 
 
 def configure_files(plan: Plan, config: Path) -> list[Write]:
@@ -70,12 +74,34 @@ def configure_files(plan: Plan, config: Path) -> list[Write]:
     here = config.parent
     vifs = sum(vertex.module_type == "NETWORK" for vertex in plan.vertices)
     main = MAIN_XEN if plan.target == "xen" else MAIN_UNIX
+    devs = [str(vertex.what.keys["dev"]) for vertex in plan.vertices if isinstance(vertex.what, Impl) and vertex.what.name == "block"]
+    disks = f", disk=[{', '.join(map(_disk, devs))}]" if devs else ""
     files = [
         Write(here / "Makefile", MAKEFILE.format(config=config.name, target=plan.target)),
-        Write(here / "main.py", main.format(name=plan.name, config=config.name, vifs=vifs)),
+        Write(here / "main.py", main.format(name=plan.name, config=config.name, vifs=vifs, disks=disks)),
     ]
     plugs = ", ".join(["'bridge=br0'"] * vifs)
-    return [*files, Write(here / f"{plan.name}.xl", XL.format(name=plan.name, config=config.name, vifs=plugs))]
+    lines = ", ".join(f"'format=raw, vdev={device_name(number)}, access=rw, target={dev}'" for dev, number in zip(devs, _numbers(devs), strict=True))
+    disks = f"disk = [ {lines} ]\n" if devs else ""
+    return [*files, Write(here / f"{plan.name}.xl", XL.format(name=plan.name, config=config.name, vifs=plugs, disks=disks))]
+
+
+def _is_place(dev: str) -> bool:
+    """True for the name of a place, xvda; False for that of a file."""
+    try:
+        return device_number(dev) > 0
+    except LocalProtocolError:
+        return False
+
+
+def _disk(dev: str) -> str:
+    """Return an entry of `disk=[...]`: the file, or for a place an empty disk of 1 MiB."""
+    return f"dict(size=1 << 20, vdev={dev!r})" if _is_place(dev) else repr(dev)
+
+
+def _numbers(devs: list[str]) -> list[int]:
+    """Return the device number of each disk."""
+    return placed([Disk(size=512, vdev=dev if _is_place(dev) else "") for dev in devs])
 
 
 def stamp(config: Path) -> Path:

@@ -5,6 +5,7 @@ Values are ready to use (`devices.default_console`); functions take what they ar
 """
 
 from mirage_lab.tool.devices.arp import arp
+from mirage_lab.tool.devices.block import block, block_of_file
 from mirage_lab.tool.devices.chance import default_random
 from mirage_lab.tool.devices.clocks import default_clock
 from mirage_lab.tool.devices.console import default_console
@@ -25,6 +26,8 @@ from mirage_lab.tool.devices.udpv4 import udpv4
 
 __all__ = [
     "arp",
+    "block",
+    "block_of_file",
     "crunch",
     "default_clock",
     "default_console",

@@ -25,7 +25,7 @@ CATALOGUE: Final[dict[str, tuple[str, ...]]] = {
     "STACKV4V6": ("direct_stackv4v6",),
     "HTTP": ("http_server",),
     "KV_RO": ("crunch",),
-    "BLOCK": ("ramdisk",),
+    "BLOCK": ("block", "block_of_file", "ramdisk"),
 }  # fmt: skip
 
 SELDOM: Final = frozenset({"DNS", "DNS_SERVER", "HTTP", "STACKV4V6"})

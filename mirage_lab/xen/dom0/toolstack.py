@@ -16,10 +16,13 @@ from mirage_lab.xen.abi import shared_info
 from mirage_lab.xen.abi.evtchn import Events
 from mirage_lab.xen.abi.gntmap import Gntmap
 from mirage_lab.xen.abi.grant_table import GREF_XENSTORE
+from mirage_lab.xen.abi.io.blkif import DISKS, PARTITIONS, device_name, device_number
 from mirage_lab.xen.abi.io.xenbus import XenbusState
 from mirage_lab.xen.abi.xen import PAGE_SIZE, Domid, Pfn, Port
+from mirage_lab.xen.dom0.blkback import Blkback
 from mirage_lab.xen.dom0.builder import Built, build
 from mirage_lab.xen.dom0.consoled import Consoled, ConsoleLog
+from mirage_lab.xen.dom0.disk import Disk, Volume, open_disk
 from mirage_lab.xen.dom0.image import Image
 from mirage_lab.xen.dom0.netback import Netback
 from mirage_lab.xen.dom0.pvhbuilder import LARGEST_MIB as LARGEST_MIB_PVH
@@ -35,6 +38,7 @@ __all__ = ["DomainInfo", "Toolstack", "ToolstackError", "VifConfig"]
 
 DOM0_MIB: Final = 16
 STAGING: Final = Pfn(256)
+STAGING_BLK: Final = Pfn(512)
 LARGEST_MIB: Final = 4_096
 LONGEST_NAME: Final = 64
 Boot = Callable[[RunQueue, DomainGate, Any, Pfn], None]
@@ -64,6 +68,18 @@ class DomainInfo:
     cpu_ns: Ns
 
 
+def placed(disks: Sequence[Disk]) -> list[int]:
+    """Return the device number of each disk: its `vdev`, or the first free of xvda, xvdb, ...; raises MirageError."""
+    named = [device_number(disk.vdev) for disk in disks if disk.vdev]
+    twice = next((number for number in named if named.count(number) > 1), None)
+    if twice is not None:
+        raise ToolstackError(f"two disks are both {device_name(twice)}")
+    free = [number for letter in range(DISKS) if (number := device_number("xvda") + letter * PARTITIONS) not in named]
+    if len(disks) > DISKS:
+        raise ToolstackError(f"{len(disks)} disks; a domain has at most {DISKS}")
+    return [device_number(disk.vdev) if disk.vdev else free.pop(0) for disk in disks]
+
+
 class Toolstack:
     """One machine: hypervisor, dom0 with its daemons, and the domains."""
 
@@ -81,6 +97,7 @@ class Toolstack:
         self.xenstore: Client = self.daemon.connect()
         self._consoled = Consoled(dom0.queue, self._events, self._maps, xen.say)
         self.netback = Netback(dom0.queue, dom0.gate, self._events, self._maps, self.daemon.connect("dom0"), STAGING, xen.say)
+        self.blkback = Blkback(dom0.queue, dom0.gate, self._events, self._maps, self.daemon.connect("dom0"), STAGING_BLK, xen.say)
         self._stores: dict[int, tuple[int, tuple[int, int]]] = {}
         self._rng = world.rng("toolstack")
         xen.unpause(dom0)
@@ -99,6 +116,7 @@ class Toolstack:
         *,
         name: str | None = None,
         vif: Sequence[VifConfig] = (),
+        disk: Sequence[Disk] = (),
         memory_mib: int | None = None,
         profile: str = "today",
     ) -> Domid:
@@ -114,12 +132,20 @@ class Toolstack:
         for handle, config in enumerate(vif):
             if not hasattr(config.segment, "attach"):
                 raise ToolstackError(f"vif {handle} of {name} is not plugged in: its segment is {config.segment!r}; VifConfig(segment=lan)")
-        domain, built = self._built(image, name, mib, profile)
+        volumes = self._volumes(name, disk)
+        try:
+            domain, built = self._built(image, name, mib, profile)
+        except BaseException:
+            for volume in volumes.values():
+                volume.close()
+            raise
         vm = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         self._domain_nodes(domain, vm)
         self._introduce(domain, built, mib)
         for handle, config in enumerate(vif):
             self._vif_nodes(domain, handle, config)
+        for device, volume in volumes.items():
+            self._vbd_nodes(domain, device, volume)
         if image.entry is not None:
             self._boot(domain.queue, domain.gate, image.entry, built.start_info)
         return domain.domid
@@ -214,6 +240,57 @@ class Toolstack:
         name = domain.name if handle == 0 else f"{domain.name}.{handle}"
         self.netback.plug(domid, handle, config.segment, name)
 
+    def check_disks(self, name: str, disks: Sequence[Disk], instead_of: int | None = None) -> None:
+        """Raise ToolstackError unless these disks can be plugged into a domain, or into the next one in place of another."""
+        for volume in self._volumes(name, disks, instead_of).values():
+            volume.close()
+
+    def _volumes(self, name: str, disks: Sequence[Disk], instead_of: int | None = None) -> dict[int, Volume]:
+        """Return the disks, open, by device number; raises ToolstackError, and none is left open."""
+        opened: dict[int, Volume] = {}
+        there = [(vbd.name, vbd.volume) for (domid, _), vbd in self.blkback.vbds.items() if domid != instead_of]
+        try:
+            for device, disk in zip(placed(disks), disks, strict=True):
+                opened[device] = volume = open_disk(disk, live=self.world.live)
+                same = (user for user, other in there if volume.identity and volume.identity == other.identity and (volume.through or other.through))
+                user = next(same, None)
+                if user is not None:
+                    raise ToolstackError(f"{disk.title} is {user} already, and a file that is written through has one user: destroy that domain first")
+                there.append((f"{name}/{device_name(device)}", volume))
+        except MirageError as error:
+            for volume in opened.values():
+                volume.close()
+            raise ToolstackError(f"{name}: {error}") from None
+        return opened
+
+    def _vbd_nodes(self, domain: Domain, device: int, volume: Volume) -> None:
+        domid, disk = domain.domid, volume.disk
+        front, back = f"/local/domain/{domid}/device/vbd/{device}", f"/local/domain/0/backend/vbd/{domid}/{device}"
+        state = str(int(XenbusState.INITIALISING))
+        with self.xenstore.transaction() as tx:
+            tx.mkdir(front)
+            tx.set_perms(front, [f"n{domid}", "r0"])
+            tx.mkdir(back)
+            tx.set_perms(back, ["n0", f"r{domid}"])
+            for name, value in (("backend", back), ("backend-id", "0"), ("state", state), ("virtual-device", str(device)), ("device-type", "disk")):
+                tx.write(f"{front}/{name}", value)
+            for name, value in (
+                ("frontend", front),
+                ("frontend-id", str(domid)),
+                ("online", "1"),
+                ("removable", "0"),
+                ("bootable", "1"),
+                ("state", state),
+                ("dev", device_name(device)),
+                ("type", "phy"),
+                ("mode", "r" if disk.readonly else "w"),
+                ("device-type", "disk"),
+                ("discard-enable", str(int(not disk.readonly))),
+                ("params", disk.title),
+            ):
+                tx.write(f"{back}/{name}", value)
+        self.blkback.plug(domid, device, volume, f"{domain.name}/{device_name(device)}")
+
     def unpause(self, domid: int) -> None:
         """Let a domain run."""
         self.hypervisor.unpause(self.domain(domid))
@@ -226,6 +303,7 @@ class Toolstack:
         """Remove a domain: back ends, daemons, keys, then itself."""
         domain = self._guest(domid)
         self.netback.unplug(domain.domid)
+        self.blkback.unplug(domain.domid)
         self._consoled.release(domain.domid)
         self.daemon.release(domain.domid)
         port, mapping = self._stores.pop(domid)
@@ -233,7 +311,7 @@ class Toolstack:
         self._maps.unmap(*mapping)
         with self.xenstore.transaction() as tx:
             vm = tx.get(f"/local/domain/{domid}/vm")
-            for path in (f"/local/domain/{domid}", vm, f"/libxl/{domid}", f"/local/domain/0/backend/vif/{domid}"):
+            for path in (f"/local/domain/{domid}", vm, f"/libxl/{domid}", *(f"/local/domain/0/backend/{kind}/{domid}" for kind in ("vif", "vbd"))):
                 if path and tx.exists(path):
                     tx.rm(path)
         self.hypervisor.destroy(domain)

@@ -23,6 +23,8 @@ from mirage_lab.xen.abi.shared_info import UPCALL_MASK
 from mirage_lab.xen.abi.start_info import StartInfo
 from mirage_lab.xen.abi.version import FEATURES_ARG, GET_FEATURES
 from mirage_lab.xen.abi.xen import CONSOLE_IO, CONSOLEIO_WRITE, PAGE_SHIFT, SCHED_OP, XEN_VERSION, Mfn, Pfn
+from mirage_lab.xen.guest import blkfront
+from mirage_lab.xen.guest.blkfront import Blkfront
 from mirage_lab.xen.guest.console import Console
 from mirage_lab.xen.guest.gnttab import Gnttab
 from mirage_lab.xen.guest.mm import Pages
@@ -58,6 +60,7 @@ class MiniOS:
         self.console = Console(self.events, gate.memory.page(Pfn(info.console_mfn - base)), info.console_evtchn)
         self.xs = Xs(self.events, gate.memory.page(Pfn(info.store_mfn - base)), info.store_evtchn)
         self._netifs: dict[str, Netfront] = {}
+        self._blocks: dict[int, Blkfront] = {}
         self.profile = "2014" if "profile=2014" in self.cmdline.split() else "today"
 
     def __repr__(self) -> str:
@@ -75,6 +78,14 @@ class MiniOS:
                 raise DeviceError(f"netif {dev!r} is not plugged in (vifs of this domain: {plugged}): lab.create(image, vif=[lan]) plugs it into a lan")
             self._netifs[dev] = await Netfront.plug(self, dev)
         return self._netifs[dev]
+
+    async def block(self, dev: str) -> Blkfront:
+        """Return disk `dev` ("xvda", "51712", or the name of its file), plugged in; raises DeviceError when the domain has no such vbd."""
+        number = await blkfront.find(self, dev)
+        there = self._blocks.get(number)
+        if there is None or not there.connected:
+            there = self._blocks[number] = await blkfront.Blkfront.plug(self, number)
+        return there
 
     def shutdown(self, reason: int) -> None:
         """End this domain: SCHEDOP_shutdown."""

@@ -24,13 +24,16 @@ async def set_state(os: MiniOS, path: str, state: XenbusState) -> None:
     await os.xs.write(f"{path}/state", str(int(state)))
 
 
-async def wait_for(os: MiniOS, backend: str, *states: XenbusState) -> XenbusState:
-    """Wait until the back end's state is one of `states`; raises DeviceError when it closes instead."""
+async def wait_for(os: MiniOS, backend: str, *states: XenbusState, closing: bool = True) -> XenbusState:
+    """Wait until the back end's state is one of `states`; raises DeviceError when it closes instead.
+
+    `closing` False: it is closed, and is expected to come back.
+    """
 
     def wanted(text: str) -> XenbusState | None:
         state = parse(text)
-        closing = state in (XenbusState.CLOSING, XenbusState.CLOSED)
-        return state if state in states or closing else None
+        gone = closing and state in (XenbusState.CLOSING, XenbusState.CLOSED)
+        return state if state in states or gone else None
 
     found = await os.xs.wait(f"{backend}/state", wanted)
     if found not in states:

@@ -1,0 +1,380 @@
+"""Blkback: the other end of every vbd (Linux xen-blkback): from the ring to a Volume and back.
+
+    ring ─ whole, copied before it is believed ─▶ queue of the vbd ─ one at a time, as long as a disk takes ─▶ response
+
+    write   GNTTABOP_copy of all segments to the staging pages of dom0, then to the volume
+    read    from the volume to staging, then GNTTABOP_copy to the pages granted
+
+A front end is a guest's code: what it asks is checked, what cannot be is answered with an error and nothing is written.  A
+ring whose index runs away closes the vbd (state 6), which its front end may open again; dom0 lives.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mirage_lab.runtime import RunQueue, Timer, costs
+from mirage_lab.signatures.errors import LocalProtocolError
+from mirage_lab.signatures.units import Ns
+from mirage_lab.xen.abi import grant_table as gnt
+from mirage_lab.xen.abi.evtchn import Events
+from mirage_lab.xen.abi.gate import Gate
+from mirage_lab.xen.abi.gntmap import Gntmap
+from mirage_lab.xen.abi.io import blkif, ring
+from mirage_lab.xen.abi.io.xenbus import XenbusState, parse
+from mirage_lab.xen.abi.xen import DOMID_SELF, GRANT_TABLE_OP, PAGE_SIZE, Domid, Pfn, Port
+from mirage_lab.xen.dom0.disk import CLUSTER, DiskError, Volume
+from mirage_lab.xen.xenstore import Client, StoreError
+
+__all__ = ["Blkback", "Vbd", "VbdStatistics"]
+
+_MASK: Final = blkif.SLOTS - 1
+_U32: Final = 0xFFFF_FFFF
+
+
+class Refused(Exception):
+    """A request that is answered with `status`; the message is the reason, the same for all of its kind."""
+
+    def __init__(self, why: str, status: int = blkif.RSP_ERROR) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class VbdStatistics:
+    """Requests by operation, sectors read and written, requests refused by reason, the xenbus state of the back end."""
+
+    requests: dict[str, int]
+    read: int
+    written: int
+    refused: dict[str, int]
+    state: str
+
+
+class Vbd:
+    """The back end of one virtual disk."""
+
+    def __init__(self, back: Blkback, domid: Domid, device: int, volume: Volume, name: str) -> None:
+        self.back = back
+        self.domid = domid
+        self.device = device
+        self.volume = volume
+        self.name = name
+        self.frontend = f"/local/domain/{domid}/device/vbd/{device}"
+        self.path = f"/local/domain/0/backend/vbd/{domid}/{device}"
+        self.state = XenbusState.INITIALISING
+        self.read = self.written = 0
+        self.requests: dict[str, int] = {}
+        self.refused: dict[str, int] = {}
+        self._evtchn: Port | None = None
+        self._layout = blkif.X86_64
+        self._page = memoryview(b"")
+        self._mapped: tuple[int, int] | None = None
+        self._req_cons = self._rsp_prod = 0
+        self._queue: deque[tuple[bytes, int, Ns]] = deque()
+        self._timer: Timer | None = None
+
+    # xenbus ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Offer the disk: InitWait, and watch the front end."""
+        if self.back.vbds.get((self.domid, self.device)) is not self:
+            return
+        self._go(XenbusState.INIT_WAIT)
+        self.back.xs.watch(f"{self.frontend}/state", lambda path: self._frontend_changed())
+
+    def _go(self, state: XenbusState) -> None:
+        self.state = state
+        self.back.xs.write(f"{self.path}/state", str(int(state)))
+
+    def _frontend_changed(self) -> None:
+        there = parse(self.back.xs.get(f"{self.frontend}/state"))
+        match there:
+            case XenbusState.INITIALISED | XenbusState.CONNECTED if self.state is XenbusState.INIT_WAIT:
+                self._connect()
+            case XenbusState.CLOSING | XenbusState.CLOSED if self.state in (XenbusState.INIT_WAIT, XenbusState.CONNECTED):
+                self._go(XenbusState.CLOSING)
+                self.disconnect()
+                self._go(XenbusState.CLOSED)
+            case XenbusState.INITIALISING if self.state is XenbusState.CLOSED:
+                self._go(XenbusState.INIT_WAIT)  # another kernel begins: a boot loader has left, or the same opens it again
+            case _:
+                pass
+
+    def _connect(self) -> None:
+        xs = self.back.xs
+        try:
+            protocol = xs.get(f"{self.frontend}/protocol") or blkif.X86_64.protocol
+            if protocol not in blkif.LAYOUTS:
+                raise LocalProtocolError(f"protocol {protocol[:40]!r}; {', '.join(blkif.LAYOUTS)} are known")
+            self._layout = blkif.LAYOUTS[protocol]
+            ref = int(xs.read(f"{self.frontend}/ring-ref"))
+            evtchn = Port(int(xs.read(f"{self.frontend}/event-channel")))
+            self._mapped = self.back.maps.map(self.domid, ref)
+            self._evtchn = self.back.events.bind_interdomain(self.domid, evtchn)
+        except (ValueError, LocalProtocolError, StoreError) as error:
+            self.fail(f"connecting: {error}")
+            return
+        self._page = self.back.maps.page(self._mapped[0])
+        self._req_cons = self._rsp_prod = 0
+        self._tell()
+        self.back.events.bind(self._evtchn, self._take)
+        self.back.events.unmask(self._evtchn)
+        self._go(XenbusState.CONNECTED)
+        self._take()
+
+    def _tell(self) -> None:
+        """Write what the disk is and can do (connect() of Linux xen-blkback/xenbus.c)."""
+        readonly = self.volume.readonly
+        discards = not readonly and not self.volume.through
+        info = blkif.VDISK_READONLY if readonly else 0
+        told = {
+            "feature-flush-cache": 1,
+            "feature-barrier": 1,
+            "feature-persistent": 0,
+            "feature-discard": int(discards),
+            **({"discard-granularity": CLUSTER, "discard-alignment": 0, "discard-secure": 0} if discards else {}),
+            "sectors": self.volume.sectors,
+            "info": info,
+            "sector-size": blkif.SECTOR,
+            "physical-sector-size": blkif.SECTOR,
+        }
+        with self.back.xs.transaction() as tx:
+            for name, value in told.items():
+                tx.write(f"{self.path}/{name}", str(value))
+
+    def fail(self, why: str) -> None:
+        """The front end did what it may not: close the vbd."""
+        self.back.say(f"blkback: {self.name}: {why}; the vbd is closed")
+        self.disconnect()
+        self.back.xs.write(f"{self.path}/error", why[:200])
+        self._go(XenbusState.CLOSED)
+
+    def disconnect(self) -> None:
+        """Forget what was asked, unbind, unmap."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._queue.clear()
+        if self._evtchn is not None:
+            self.back.events.close(self._evtchn)
+            self._evtchn = None
+        if self._mapped is not None:
+            self.back.maps.unmap(*self._mapped)
+            self._mapped = None
+
+    # the ring ----------------------------------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        """Take the whole ring, again until it is empty; what the guest changes in a slot afterwards is not seen."""
+        page, slot = self._page, self._layout.slot
+        while self._evtchn is not None:
+            cons, prod = self._req_cons, ring.INDEX.unpack_from(page, ring.REQ_PROD)[0]
+            count = (prod - cons) & _U32
+            if count > blkif.SLOTS or (prod - self._rsp_prod) & _U32 > blkif.SLOTS:
+                self.fail(f"ring: req_prod {prod} is {count} past {cons}, with {len(self._queue)} not answered")
+                return
+            if not count:
+                ring.INDEX.pack_into(page, ring.REQ_EVENT, (cons + 1) & _U32)
+                if ring.INDEX.unpack_from(page, ring.REQ_PROD)[0] == cons:
+                    break
+                continue
+            for index in range(count):
+                place = (cons + index) & _MASK
+                raw = bytes(page[ring.ENTRIES + place * slot : ring.ENTRIES + (place + 1) * slot])
+                self._queue.append((raw, self._asked(raw, place), self.back.queue.now))
+            self._req_cons = prod
+        self._begin()
+
+    def _asked(self, raw: bytes, slot: int) -> int:
+        """Tell of a request; return the number of that event, the cause of its answer."""
+        world, kind = self.back.queue.world, self.back.k_request
+        op, segments, _, rid, sector = self._layout.request.unpack_from(raw)
+        name = blkif.OP_NAMES.get(op, str(op))
+        self.requests[name] = self.requests.get(name, 0) + 1
+        if not kind.on:
+            return world.cause
+        segments = segments if op < blkif.FLUSH_DISKCACHE else 0
+        return kind.emit(world.now, "dom0", world.cause, {"vbd": self.name, "op": name, "sector": sector, "segments": segments, "id": rid, "slot": slot})
+
+    def _begin(self) -> None:
+        """Have the disk work on the next request."""
+        if self._queue and self._timer is None:
+            first = self._queue[0]
+            self.back.queue.world.cause = first[1]
+            self._timer = self.back.queue.call_later(self._duration(first[0]), self._done, first)
+
+    def _duration(self, raw: bytes) -> Ns:
+        """How long the disk takes: the same for all but reading and writing, which tell how much by their segments."""
+        op, segments = raw[0], min(raw[1], blkif.SEGMENTS)
+        pages = segments if op in (blkif.READ, blkif.WRITE, blkif.WRITE_BARRIER) else 0
+        return Ns(costs.DISK_REQUEST + pages * blkif.PER_PAGE * costs.DISK_SECTOR)
+
+    def _done(self, request: tuple[bytes, int, Ns]) -> None:
+        """The disk has worked on the first request: do it, and answer."""
+        if not self._queue or self._queue[0] is not request:
+            return  # the vbd was closed meanwhile
+        self._timer = None
+        raw, cause, since = self._queue.popleft()
+        world = self.back.queue.world
+        world.cause = cause
+        op, _, _, rid, _ = self._layout.request.unpack_from(raw)
+        try:
+            self._perform(raw)
+            status = blkif.RSP_OKAY
+        except Refused as error:
+            status = error.status
+            self._complain(str(error))
+        except DiskError as error:
+            status = blkif.RSP_ERROR
+            self._complain(str(error))
+        if self.back.k_response.on:
+            told = {"vbd": self.name, "op": blkif.OP_NAMES.get(op, str(op)), "id": rid, "status": status, "took": world.now - since}
+            world.cause = self.back.k_response.emit(world.now, "dom0", cause, told)
+        self._answer(rid, op, status)
+        self._begin()
+
+    def _complain(self, why: str) -> None:
+        """Count a refusal; the first of its kind is said."""
+        if why not in self.refused:
+            self.back.say(f"blkback: {self.name}: {why}: request refused")
+        self.refused[why] = self.refused.get(why, 0) + 1
+
+    def _answer(self, rid: int, op: int, status: int) -> None:
+        page, old = self._page, self._rsp_prod
+        self._layout.response.pack_into(page, ring.ENTRIES + (old & _MASK) * self._layout.slot, rid, op, status)
+        self._rsp_prod = new = (old + 1) & _U32
+        ring.INDEX.pack_into(page, ring.RSP_PROD, new)
+        if self._evtchn is not None and ring.must_notify(old, new, ring.INDEX.unpack_from(page, ring.RSP_EVENT)[0]):
+            self.back.events.notify(self._evtchn)
+
+    # the disk ----------------------------------------------------------------------------------------------------
+
+    def _perform(self, raw: bytes) -> None:
+        """Do one request; raises Refused, DiskError."""
+        op, segments, _, _, sector = self._layout.request.unpack_from(raw)
+        match op:
+            case blkif.READ:
+                self._read(sector, self._segments(raw, segments))
+            case blkif.WRITE:
+                self._write(sector, self._segments(raw, segments))
+            case blkif.WRITE_BARRIER:
+                if segments:
+                    self._write(sector, self._segments(raw, segments))
+                self.volume.flush()
+            case blkif.FLUSH_DISKCACHE:
+                self.volume.flush()
+            case blkif.DISCARD:
+                self._discard(sector, raw)
+            case _:
+                raise Refused("an operation that is not offered", blkif.RSP_EOPNOTSUPP)
+
+    def _segments(self, raw: bytes, count: int) -> list[tuple[int, int, int]]:
+        """Return (gref, first byte, bytes) of each segment; raises Refused."""
+        if not 1 <= count <= blkif.SEGMENTS:
+            raise Refused(f"segments of a request are 1 to {blkif.SEGMENTS}")
+        at = self._layout.segments
+        found = []
+        for gref, first, last in blkif.SEGMENT.iter_unpack(raw[at : at + count * blkif.SEGMENT.size]):
+            if not first <= last < blkif.PER_PAGE:
+                raise Refused("a segment that is not inside its page")
+            found.append((gref, first * blkif.SECTOR, (last - first + 1) * blkif.SECTOR))
+        return found
+
+    def _room(self, sector: int, count: int) -> None:
+        if sector + count > self.volume.sectors:
+            raise Refused(f"sectors past the end, {self.volume.sectors}")
+
+    def _read(self, sector: int, segments: list[tuple[int, int, int]]) -> None:
+        count = sum(length for _, _, length in segments) // blkif.SECTOR
+        self._room(sector, count)
+        data = self.volume.read(sector, count)
+        staging, at = self.back.staging, 0
+        for index, (_, first, length) in enumerate(segments):
+            start = index * PAGE_SIZE + first
+            staging[start : start + length] = data[at : at + length]
+            at += length
+        self._copy(segments, out=True)
+        self.read += count
+
+    def _write(self, sector: int, segments: list[tuple[int, int, int]]) -> None:
+        if self.volume.readonly:
+            raise Refused("writing to a disk that can only be read")
+        count = sum(length for _, _, length in segments) // blkif.SECTOR
+        self._room(sector, count)
+        self._copy(segments, out=False)
+        staging = self.back.staging
+        pieces = [bytes(staging[index * PAGE_SIZE + first : index * PAGE_SIZE + first + length]) for index, (_, first, length) in enumerate(segments)]
+        self.volume.write(sector, b"".join(pieces))
+        self.written += count
+
+    def _discard(self, sector: int, raw: bytes) -> None:
+        if self.volume.readonly or self.volume.through or raw[1] & blkif.DISCARD_SECURE:
+            raise Refused("a discard that is not offered", blkif.RSP_EOPNOTSUPP)
+        count = blkif.COUNT.unpack_from(raw, self._layout.segments)[0]
+        self._room(sector, count)
+        self.volume.discard(sector, count)
+
+    def _copy(self, segments: list[tuple[int, int, int]], *, out: bool) -> None:
+        """Copy between staging pages and granted ones, all segments in one hypercall; raises Refused."""
+        back, pack, domid = self.back, gnt.COPY_ARG.pack_into, self.domid
+        arg, size = back.copies, gnt.COPY_ARG.size
+        for index, (gref, first, length) in enumerate(segments):
+            ours = back.staging_mfn + index
+            if out:
+                pack(arg, index * size, ours, DOMID_SELF, first, gref, domid, first, length, gnt.GNTCOPY_DEST_GREF, 0)
+            else:
+                pack(arg, index * size, gref, domid, first, ours, DOMID_SELF, first, length, gnt.GNTCOPY_SOURCE_GREF, 0)
+        back.gate.call(GRANT_TABLE_OP, gnt.COPY, arg, len(segments))
+        if any(arg[index * size + gnt.COPY_STATUS] for index in range(len(segments))):
+            raise Refused("a grant that cannot be used")
+
+    def statistics(self) -> VbdStatistics:
+        """Return the counters."""
+        return VbdStatistics(dict(self.requests), self.read, self.written, dict(self.refused), self.state.title)
+
+
+class Blkback:
+    """All vbds.  11 staging pages of dom0 serve them one after the other."""
+
+    def __init__(self, queue: RunQueue, gate: Gate, events: Events, maps: Gntmap, xs: Client, staging: Pfn, say: Any) -> None:
+        self.queue = queue
+        self.gate = gate
+        self.events = events
+        self.maps = maps
+        self.xs = xs
+        self.say = say
+        self.vbds: dict[tuple[int, int], Vbd] = {}
+        self.staging = gate.memory.view[staging << 12 : (staging + blkif.SEGMENTS) << 12]
+        self.staging_mfn = gate.memory.mfn(staging)
+        self.copies = bytearray(gnt.COPY_ARG.size * blkif.SEGMENTS)
+        self.k_request, self.k_response = queue.kind("blk.request"), queue.kind("blk.response")
+
+    def plug(self, domid: Domid, device: int, volume: Volume, name: str) -> None:
+        """Serve a vbd whose device nodes are written."""
+        vbd = self.vbds[domid, device] = Vbd(self, domid, device, volume, name)
+        self.queue.post(vbd.start)
+
+    def unplug(self, domid: Domid) -> None:
+        """A domain goes: close its vbds and their files."""
+        for key in [key for key in self.vbds if key[0] == domid]:
+            vbd = self.vbds.pop(key)
+            self.xs.unwatch(f"{vbd.frontend}/state")
+            vbd.disconnect()
+            vbd.volume.close()
+            vbd.state = XenbusState.CLOSED
+
+    def close(self) -> None:
+        """Close all files: the machine is switched off."""
+        for vbd in self.vbds.values():
+            vbd.volume.close()
+
+    def of(self, domid: int) -> list[Vbd]:
+        """Return the vbds of a domain, in the order they were plugged in."""
+        return [vbd for key, vbd in self.vbds.items() if key[0] == domid]
+
+    def statistics(self) -> dict[str, VbdStatistics]:
+        """Return the counters by vbd."""
+        return {vbd.name: vbd.statistics() for vbd in self.vbds.values()}

@@ -1,0 +1,173 @@
+"""Disks of a lab: given at create, replayed, told in a script, named when they are missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirage_lab import Lab, configure, devices, ms, seconds, unikernel
+from mirage_lab.lab.said import LabError
+from mirage_lab.signatures import Block, Console
+from mirage_lab.xen.dom0 import Disk, Image
+from mirage_lab.xen.dom0.disk import DiskError
+from mirage_lab.xen.dom0.toolstack import ToolstackError
+
+
+@unikernel
+async def counting(console: Console, disk: Block) -> None:
+    """Counts its boots in the first byte of a disk."""
+    first = bytearray(512)
+    await disk.read(0, [first])
+    first[0] += 1
+    await disk.write(0, [first])
+    console.log(f"boot {first[0]}")
+
+
+def image(dev: str = "xvda") -> Image:
+    return configure(counting(devices.default_console, devices.block(dev)), name="counting").build()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Lab(seed=1, name="disks") as made:
+        yield made
+
+
+def boots(lab: Lab, *args: Any, **kwargs: Any) -> str:
+    vm = lab.create(*args, **kwargs)
+    vm.unpause()
+    lab.run(ms(20))
+    return vm.console.lines[-1]
+
+
+def test_a_disk_is_a_path_bytes_or_a_dict(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(b"\x05" + bytes(1_023))
+    assert boots(lab, image(), disk=[b"\x07" + bytes(511)]) == "boot 8"
+    assert boots(lab, image(), disk=[file]) == "boot 6"
+    assert boots(lab, image(), disk=[os.fspath(file)]) == "boot 6"
+    assert boots(lab, image("xvdc"), disk=[{"size": 512, "vdev": "xvda"}, {"path": file, "vdev": "xvdc"}]) == "boot 6"
+    by_file = configure(counting(devices.default_console, devices.block_of_file("some/where/disk.img")), name="counting")
+    assert boots(lab, by_file, disk=[b"\0" * 512, file]) == "boot 6"
+    assert file.read_bytes()[0] == 5
+    assert boots(lab, image(), disk=[{"path": file, "writable": True}]) == "boot 6"
+    assert file.read_bytes()[0] == 6
+
+
+def test_a_domain_that_is_replaced_keeps_its_disks_as_they_were_given(lab: Lab) -> None:
+    assert boots(lab, image(), disk=[Disk(size=512)]) == "boot 1"
+    assert boots(lab, image()) == "boot 1"
+    assert boots(lab, image(), disk=[b"\x10" * 512]) == "boot 17"
+
+
+@pytest.mark.parametrize(
+    ("disk", "why"),
+    [
+        (None, r"counting has a disk block\('xvda'\) and no such disk is plugged in: lab.create\(image, disk=\['disk.img'\]\); disks: none"),
+        ([{"size": 512, "vdev": "xvdb"}], "disks: xvdb"),
+        ("disk.img", "disk is a list"),
+        (b"x" * 512, "disk is a list"),
+        ([b"x"], "1 bytes; a disk is whole sectors"),
+        ([7], "a disk is a path, bytes, or a dict of path, data, size, vdev, readonly, writable; not int"),
+        ([{"size": 512, "colour": "red"}], "a disk has path, data or size, and vdev, readonly, writable: .*colour"),
+        (["/no/such/file"], "counting: /no/such/file: No such file or directory"),
+        ([{"size": 512, "vdev": "sda"}], "'sda' is no virtual disk"),
+    ],
+)
+def test_what_is_no_disk_is_refused_before_anything_is_changed(lab: Lab, disk: Any, why: str) -> None:
+    with pytest.raises(LabError, match=why):
+        lab.create(image(), disk=disk)
+    assert lab.domains == [] and lab.journal == []
+
+
+def test_a_disk_that_cannot_be_plugged_in_leaves_the_older_domain_alone(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(bytes(512))
+    vm = lab.create(image(), name="older", disk=[b"\0" * 512])
+    lab.create(image(), name="writer", disk=[{"path": file, "writable": True}])
+    entries = len(lab.journal)
+    with pytest.raises(ToolstackError, match=r"older: disk.img is writer/xvda already, and a file that is written through has one user"):
+        lab.create(image(), name="older", disk=[file])
+    assert vm.state == "paused" and len(lab.journal) == entries
+    lab.create(image(), name="writer", disk=[{"path": file, "writable": True}])
+
+
+def test_rewinding_gives_the_disk_back_as_it_was(lab: Lab) -> None:
+    vm = lab.create(image(), disk=[b"\x20" * 1_024])
+    vm.unpause()
+    lab.run(ms(20))
+    pages = lab.events("blk.*")
+    assert [event.fields["op"] for event in pages if event.kind == "blk.request"] == ["read", "write"]
+    lab.rewind(ms(0))
+    assert lab.events("blk.*") == []
+    lab.run(ms(20))
+    assert vm.console.lines[-1] == "boot 33" and list(map(repr, lab.events("blk.*"))) == list(map(repr, pages))
+
+
+def test_the_script_of_a_lab_with_disks_makes_the_same_world(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(bytes(512))
+    boots(lab, image(), disk=[{"data": b"\x30" + bytes(99_839), "readonly": False}, {"path": file, "vdev": "xvdd", "readonly": True}, {"size": 1 << 20}])
+    text = str(lab.script())
+    assert len(text) < 2_000 and "import zlib" in text
+    with Lab(seed=1, name="again") as again:
+        exec(text.replace("Lab(seed=1)", "lab"), {"lab": again})
+        assert again.vm("counting").console.text == lab.vm("counting").console.text
+        assert list(map(repr, again.events("blk.*"))) == list(map(repr, lab.events("blk.*")))
+
+
+def test_a_file_that_is_written_through_is_not_written_again_by_a_replay(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(bytes(512))
+    assert boots(lab, image(), disk=[{"path": file, "writable": True}]) == "boot 1"
+    assert "not reproducible: disk.img is written through" in lab.badge
+    lab.rewind(ms(1))
+    lab.run(ms(20))
+    assert file.read_bytes()[0] == 1
+    assert boots(lab, image(), disk=[{"path": file, "writable": True}]) == "boot 2" and file.read_bytes()[0] == 2
+
+
+def test_a_replay_says_that_a_file_has_changed_or_is_gone(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(bytes(512))
+    boots(lab, image(), disk=[file])
+    assert "reproducible: seed 1" in lab.badge
+    assert "disk.img" not in str(lab.rewind(ms(10))) + str(lab.run(ms(1)))
+    file.write_bytes(bytes(1_024))
+    lab.rewind(ms(5))
+    assert "disk.img: the file has changed since it was plugged in" in str(lab.run(ms(1)))
+    file.unlink()
+    with pytest.raises(ToolstackError, match=r"disk.img: No such file"):
+        lab.rewind(ms(1))
+    assert lab.now == ms(6)
+
+
+def test_why_names_a_disk_that_has_not_met_its_back_end(lab: Lab) -> None:
+    async def never(os: Any) -> None:
+        from mirage_lab.runtime import tasks
+
+        await tasks.Condition().wait()
+
+    vm = lab.create(Image("never", entry=never), disk=[b"\0" * 512])
+    vm.unpause()
+    lab.run(ms(1))
+    assert "vbd/51712 (xvda): front end Initialising, back end InitWait" in str(vm.why())
+
+
+def test_a_file_is_closed_with_its_domain_and_with_the_lab(tmp_path: Path) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(bytes(512))
+    with Lab(seed=1, name="files") as lab:
+        vm = lab.create(image(), disk=[file])
+        first = lab.machine.toolstack.blkback.of(vm.domid)[0].volume
+        vm.destroy()
+        lab.create(image(), disk=[file])
+        second = lab.machine.toolstack.blkback.of(vm.domid)[0].volume
+        lab.run(seconds(1))
+    for volume in (first, second):
+        with pytest.raises(DiskError, match="closed file"):
+            volume.read(0, 1)

@@ -1,0 +1,186 @@
+"""compiling: from a source to an Image: check, compile, check again, assemble, link, flatten; or find it in the cache."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from functools import cache as kept
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from mirage_lab.signatures.errors import MirageError
+from mirage_lab.tool.native import reach
+from mirage_lab.tool.native.cache import Cache, key_of
+from mirage_lab.tool.native.diagnostics import CompileError, Diagnostic, parse, told
+from mirage_lab.tool.native.flattening import check_image, flatten
+from mirage_lab.tool.native.targets import COMMON, INCLUDE, Target, target
+from mirage_lab.tool.native.toolchain import Toolchain
+from mirage_lab.xen.dom0.elf import read_elf
+from mirage_lab.xen.dom0.image import Image
+
+__all__ = ["compile_guest"]
+
+Language = Literal["c", "asm"]
+FORMAT: Final = "1"
+"""Changes when what is kept in the cache does."""
+LONGEST: Final = 1 << 20
+_NAMES: Final = {"c": "guest.c", "asm": "guest.S"}
+_C_FLAGS: Final = ("-Os", "-Wall", "-gline-tables-only")
+
+
+def compile_guest(
+    source: str,
+    arch: str = "x86_64",
+    name: str = "guest",
+    language: str = "c",
+    *,
+    memory_mib: int = 16,
+    cmdline: str = "",
+    bare: bool = False,
+    first_line: int = 1,
+    cache: Cache | None = None,
+) -> Image:
+    """Compile a guest and return its image, for `lab.create`.
+
+    `source`: C that includes <guest.h> and has a `main`, or (`language="asm"`) assembly that has one; `arch`: x86_64, aarch64
+    or armv7.  `bare`: the source has its own entry `_start` and the header of its format, and gets nothing of ours.
+    `first_line` is the number of the first line in messages.  Warnings are in the image's manifest.  Raises CompileError,
+    NativeMissing without a compiler (mirage_lab[native]), MirageError for what cannot be.
+    """
+    to = target(arch)
+    if language not in _NAMES:
+        raise MirageError(f"no language {language!r}: c and asm are what a guest can be written in")
+    if len(source) > LONGEST:
+        raise MirageError(f"{name}: a source of more than {LONGEST:,} letters")
+    job = _Job(source, to, name, language, bare, first_line)
+    found = _compiled(job, Cache.of_this_person() if cache is None else cache)
+    warnings = [Diagnostic(*row) for row in found.told["warnings"]]
+    manifest: dict[str, Any] = {"netifs": (), "arch": arch, "language": language}
+    if warnings:
+        manifest["warnings"] = told(name, warnings, source, first_line)
+    return Image(name, kind=to.kind, memory_mib=memory_mib, cmdline=cmdline, manifest=manifest, data=found.data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is to be compiled."""
+
+    source: str
+    to: Target
+    name: str
+    language: str
+    bare: bool
+    first_line: int
+
+    @property
+    def file(self) -> str:
+        return _NAMES[self.language]
+
+    def failed(self, diagnostics: list[Diagnostic]) -> CompileError:
+        return CompileError(told(self.name, diagnostics, self.source, self.first_line), diagnostics)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """The bytes of an image, and what is known of it."""
+
+    data: bytes
+    told: dict[str, Any]
+
+
+def _compiled(job: _Job, cache: Cache) -> _Compiled:
+    """Return what a job makes, from the cache if it is there."""
+    with tempfile.TemporaryDirectory(prefix="mirage-lab-") as work:
+        tools = Toolchain(Path(work).resolve(), cache.room)
+        key = key_of(FORMAT, tools.version, job.to.arch, job.language, str(job.bare), *COMMON, *_C_FLAGS, *job.to.flags, _own(job.to.arch), job.source)
+        kept_value = cache.get(key)
+        if kept_value is not None:
+            head, _, data = kept_value.partition(b"\n")
+            return _Compiled(data, json.loads(head))
+        made = _compile(job, tools, cache)
+        cache.put(key, json.dumps(made.told).encode() + b"\n" + made.data)
+        return made
+
+
+@kept
+def _own(arch: str) -> bytes:
+    """Return all that is ours in an image."""
+    return b"".join(path.name.encode() + path.read_bytes() for path in target(arch).files())
+
+
+@kept
+def _headers() -> frozenset[str]:
+    return frozenset(path.name for path in INCLUDE.glob("*.h"))
+
+
+# the steps -----------------------------------------------------------------------------------------------------------
+
+
+def _compile(job: _Job, tools: Toolchain, cache: Cache) -> _Compiled:
+    wrong = reach.check_source(job.source, _headers())
+    if wrong:
+        raise job.failed(wrong)
+    work = tools.work
+    (work / job.file).write_text(job.source + "\n", encoding="utf-8", newline="\n")
+    said = _to_assembly(job, tools)
+    said += _clang(job, tools, "-c", "-x", "assembler", "guest.s", "-o", "guest.o")
+    objects = ["guest.o"]
+    if not job.bare:
+        (work / "runtime.a").write_bytes(_runtime(job.to, tools, cache))
+        objects.append("runtime.a")
+    flags = ["-T", str(job.to.script), "--no-dependent-libraries", "--gc-sections", "--build-id=none", "-z", "max-page-size=4096", "-z", "noexecstack"]
+    linked = tools.run(["ld.lld", *flags, "-o", "guest.elf", *objects])
+    if linked.code:
+        raise job.failed(said + (parse(linked.said, job.file) or [Diagnostic(0, 0, "error", "the linker gave up")]))
+    data = (work / "guest.elf").read_bytes()
+    if job.to.kind == "arm":
+        data = flatten(read_elf(data))
+        check_image(job.to.arch, data)
+    elif read_elf(data).phys32_entry is None:
+        raise MirageError(f"{job.name}: a PVH guest has a note of Xen, type 18, that says where it begins (PHYS32_ENTRY); this one has none")
+    warnings = [[one.line, one.column, one.kind, one.text] for one in said]
+    return _Compiled(data, {"warnings": warnings})
+
+
+def _clang(job: _Job, tools: Toolchain, *words: str) -> list[Diagnostic]:
+    """Run clang; return what it said; raises CompileError if that was an error."""
+    done = tools.run(["clang", "--no-default-config", f"--target={job.to.triple}", *job.to.flags, *COMMON, f"-I{INCLUDE}", *words])
+    said = parse(done.said, job.file)
+    if done.code:
+        raise job.failed(said or [Diagnostic(0, 0, "error", "the compiler gave up without a word")])
+    return said
+
+
+def _to_assembly(job: _Job, tools: Toolchain) -> list[Diagnostic]:
+    """Write guest.s; see that only what may be read was read, and will be."""
+    work = tools.work
+    _clang(job, tools, "-M", "-MF", "rule", job.file)
+    if not reach.check_files((work / "rule").read_text(encoding="utf-8"), INCLUDE, work / job.file):
+        raise job.failed([Diagnostic(0, 0, "error", "it includes a file of this computer; a guest has our headers only")])
+    how = ("-S", *_C_FLAGS) if job.language == "c" else ("-E",)
+    said = _clang(job, tools, *how, job.file, "-o", "guest.s")
+    text = (work / "guest.s").read_text(encoding="utf-8", errors="backslashreplace")
+    wrong = reach.check_assembly(text, job.file, macros=job.language == "asm")
+    if wrong:
+        raise job.failed(wrong)
+    return said
+
+
+def _runtime(to: Target, tools: Toolchain, cache: Cache) -> bytes:
+    """Return the archive of what every guest of an architecture may use, compiled once."""
+    key = key_of(FORMAT, "runtime", tools.version, to.arch, *COMMON, *to.flags, _own(to.arch))
+    found = cache.get(key)
+    if found is not None:
+        return found
+    room = tools.work / "runtime"
+    room.mkdir()
+    sources = [str(path) for path in to.sources()]
+    inside = Toolchain(room, cache.room)
+    done = inside.run(["clang", "--no-default-config", f"--target={to.triple}", *to.flags, *COMMON, f"-I{INCLUDE}", "-Os", "-Wall", "-Wextra", "-c", *sources])
+    made = sorted(path.name for path in room.glob("*.o"))
+    if done.code or inside.run(["ar", "rcsD", "runtime.a", *made]).code:
+        raise MirageError(f"the runtime of guests cannot be compiled for {to.arch} by ziglang {tools.version}: {done.said[:400]}")
+    archive = (room / "runtime.a").read_bytes()
+    cache.put(key, archive)
+    return archive

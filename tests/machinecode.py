@@ -34,6 +34,51 @@ def call(number: int, *args: int) -> bytes:
     return b"\xb8" + imm(number) + b"".join(op + imm(value) for op, value in zip(moves, args)) + b"\x0f\x01\xc1"
 
 
+def put(address: int, value: int) -> bytes:
+    """mov dword [address], value"""
+    return b"\xc7\x05" + imm(address) + imm(value)
+
+
+def move(source: int, to: int) -> bytes:
+    """mov eax, [source]; mov [to], eax"""
+    return b"\xa1" + imm(source) + b"\xa3" + imm(to)
+
+
+def until(address: int, value: int) -> bytes:
+    """cmp dword [address], value; jne back"""
+    return b"\x81\x3d" + imm(address) + imm(value) + b"\x75\xf4"
+
+
+def kept(at: int) -> bytes:
+    """mov [at], eax: what the last call returned"""
+    return b"\xa3" + imm(at)
+
+
+class Program:
+    """Code that grows, and the structures its calls point to; those come behind it, from `data` on."""
+
+    def __init__(self, data: int = BASE + 0x4000) -> None:
+        self.code = b""
+        self.data = data
+        self.structures = b""
+
+    def __add__(self, code: bytes) -> Program:
+        self.code += code
+        return self
+
+    def at(self, structure: bytes) -> int:
+        """Put a structure there and return its address."""
+        address = self.data + len(self.structures)
+        self.structures += structure.ljust(-(-len(structure) // 16) * 16, b"\0")
+        return address
+
+    def image(self) -> bytes:
+        """The whole as an ELF file, with an endless loop at the end."""
+        code = self.code + b"\xeb\xfe"
+        assert len(code) <= self.data - BASE
+        return elf32(code.ljust(self.data - BASE, b"\x90") + self.structures)
+
+
 def says(text: bytes, *, after: bytes = b"", reason: int = 0) -> bytes:
     """A guest that says `text` on Xen's console, does `after`, and shuts down."""
     data = BASE + 0x200

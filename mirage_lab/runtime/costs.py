@@ -23,5 +23,8 @@ DISK_REQUEST: Final = Ns(100_000)
 DISK_SECTOR: Final = Ns(1_000)
 """And for each sector of 512 bytes that it reads or writes: 512 MB/s."""
 
+REMAP: Final = Ns(20_000)
+"""A change of what a machine-code guest sees where in its memory: its caches of translations are lost."""
+
 HOST_TICK: Final = Ns(1_000_000)
 """Bytes of the host enter a world at multiples of this."""

@@ -8,6 +8,7 @@ Time within a run is `clock()` when it began, a nanosecond for each instruction 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
@@ -35,13 +36,15 @@ class Cpu(ABC):
         self.look_ns = look_ns
         self.looks = 0
         self.breakpoints: dict[int, Any] = {}
-        self._ram: list[tuple[int, int, memoryview]] = []
+        self._ram: list[tuple[int, int, memoryview, bool]] = []
+        self._begins: list[int] = []
         self._exit: Exit | None = None
-        self._absent = 0
+        self._absent: set[int] = set()
         self._began = 0
         self._until = 0
         self._resumed = -1
         emulator.on_unmapped(self._unmapped)
+        emulator.on_protected(lambda address: self._stop(self._refused(address)))
 
     # registers and memory ----------------------------------------------------------------------------------------
 
@@ -63,21 +66,63 @@ class Cpu(ABC):
         self.write(self.program_counter, value)
 
     def map(self, address: int, buffer: Any, *, writable: bool = True) -> None:
-        """Have physical memory at `address` be `buffer` (whole pages), shared with its owner."""
-        self.emulator.map(address, buffer, writable=writable)
-        self._ram.append((address, address + len(buffer), memoryview(buffer)))
+        """Have physical memory at `address` be `buffer` (whole pages), shared with its owner; memory that was there makes room.
 
-    def unmap(self, address: int) -> None:
-        """Take back what was mapped at `address`."""
-        self.emulator.unmap(address)
-        self._ram = [row for row in self._ram if row[0] != address]
+        Raises ValueError where a device is.
+        """
+        end = address + len(buffer)
+        if self.emulator.device_in(address, end):
+            raise ValueError(f"a device is at {address:#x}")
+        self._clear(address, end)
+        self._put(address, memoryview(buffer), writable)
+        self.remapped()
+
+    def unmap(self, address: int, size: int = 4096) -> None:
+        """Have no memory at `address` any more."""
+        self._clear(address, address + size)
+        self.remapped()
+
+    @property
+    def pieces(self) -> int:
+        """Of how many pieces its memory is made: each more makes a change of the map a little slower."""
+        return len(self._ram) + len(self._absent)
+
+    def remapped(self) -> None:
+        """The map of memory has changed: what was translated, code and addresses, may be wrong."""
+        self.emulator.forget_code()
+        self.emulator.forget_addresses()
+
+    def _put(self, address: int, view: memoryview, writable: bool) -> None:
+        self.emulator.map(address, view, writable=writable)
+        at = bisect_right(self._begins, address)
+        self._begins.insert(at, address)
+        self._ram.insert(at, (address, address + len(view), view, writable))
+
+    def _clear(self, begin: int, end: int) -> None:
+        """Take away what lies from `begin` to `end`; of what lies there in part, the rest stays."""
+        for page in [page for page in self._absent if begin <= page < end]:
+            self._absent.discard(page)
+            self.emulator.unmap(page)
+        for row in [row for row in self._ram if row[0] < end and begin < row[1]]:
+            first, last, view, writable = row
+            at = self._begins.index(first)
+            del self._begins[at], self._ram[at]
+            self.emulator.unmap(first)
+            if first < begin:
+                self._put(first, view[: begin - first], writable)
+            if end < last:
+                self._put(end, view[end - first :], writable)
 
     def physical(self, address: int, size: int) -> memoryview | None:
-        """Return `size` bytes of physical memory, None where they are not all memory."""
-        for begin, end, view in self._ram:
-            if begin <= address and address + size <= end:
-                return view[address - begin : address - begin + size]
-        return None
+        """Return `size` bytes of physical memory, None where they are not all memory of one piece; read-only where a guest may not write."""
+        at = bisect_right(self._begins, address) - 1
+        if at < 0:
+            return None
+        begin, end, view, writable = self._ram[at]
+        if address + size > end:
+            return None
+        found = view[address - begin : address - begin + size]
+        return found if writable else found.toreadonly()
 
     def _word(self, address: int, size: int) -> int | None:
         found = self.physical(address, size)
@@ -94,7 +139,7 @@ class Cpu(ABC):
             step = min(size, 4096 - (linear & 4095))
             way = self.walk(linear)
             found = None if way.physical is None or (write and not way.writable) else self.physical(way.physical, step)
-            if found is None:
+            if found is None or (write and found.readonly):
                 return None
             pieces.append(found)
             linear += step
@@ -171,15 +216,19 @@ class Cpu(ABC):
 
     def _unmapped(self, address: int, size: int) -> bool:
         page = address & ~0xFFF
-        if self._absent >= _MOST_ABSENT or page + 4096 > 1 << 52:
+        if len(self._absent) >= _MOST_ABSENT or page + 4096 > 1 << 52:
             self._stop(Exit(Why.FAULT, detail=f"it goes through addresses where there is no memory, now {address:#x}"))
             return False
-        self._absent += 1
         try:
-            self.emulator.map(page, bytearray(b"\xff" * 4096))
+            self.emulator.map(page, memoryview(bytearray(b"\xff" * 4096)))
         except ValueError:
             return False
+        self._absent.add(page)
         return True
+
+    def _refused(self, address: int) -> Exit:
+        """Return the exit of a store to physical memory that may only be read."""
+        return Exit(Why.FAULT, detail=f"it writes to memory it may only read, at {address:#x}")
 
     # breakpoints -------------------------------------------------------------------------------------------------
 

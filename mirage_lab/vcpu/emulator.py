@@ -69,7 +69,7 @@ class Batch:
 class Emulator:
     """One CPU of Unicorn: `arch` is "x86" or "arm64" or "arm".  Registers have the names of the manual, in small letters."""
 
-    __slots__ = ("_buffers", "_counter", "_handle", "_registers", "_uc", "arch", "module")
+    __slots__ = ("_buffers", "_counter", "_devices", "_handle", "_registers", "_uc", "arch", "module")
 
     def __init__(self, arch: str) -> None:
         self.module = module = unicorn()
@@ -83,6 +83,7 @@ class Emulator:
         self._handle = ctypes.cast(self._uc._uch, ctypes.c_void_p).value or 0
         self._registers: dict[str, int] = {}
         self._buffers: dict[int, tuple[int, Any]] = {}
+        self._devices: list[tuple[int, int]] = []
         if module.__version__ not in _places:
             _places[module.__version__] = _find_counter(module)
         where = _places[module.__version__]
@@ -144,6 +145,11 @@ class Emulator:
         """Have reads and writes at `address` go to functions: read(offset, size) and write(offset, size, value)."""
         self._uc.mmio_map(address, size, lambda uc, at, width, data: read(at, width), None, lambda uc, at, width, value, data: write(at, width, value), None)
         self._buffers[address] = (size, None)
+        self._devices.append((address, address + size))
+
+    def device_in(self, begin: int, end: int) -> bool:
+        """True if a device is somewhere from `begin` to `end`."""
+        return any(first < end and begin < last for first, last in self._devices)
 
     def forget_code(self, address: int = 0, size: int = 0) -> None:
         """What was translated may have changed; without a place, all of it."""
@@ -151,6 +157,10 @@ class Emulator:
             self._uc.ctl_remove_cache(address, address + size)
         else:
             self._uc.ctl_flush_tb()
+
+    def forget_addresses(self) -> None:
+        """What is remembered of page tables may have changed."""
+        self._uc.ctl(self.module.UC_CTL_TLB_FLUSH, self.module.UC_CTL_IO_WRITE)
 
     # hooks -------------------------------------------------------------------------------------------------------
 
@@ -166,6 +176,15 @@ class Emulator:
         """Call `fn(address, size)` for an access where there is no memory; True after memory was put there."""
         kinds = self.module.UC_HOOK_MEM_READ_UNMAPPED | self.module.UC_HOOK_MEM_WRITE_UNMAPPED | self.module.UC_HOOK_MEM_FETCH_UNMAPPED
         self._uc.hook_add(kinds, lambda uc, access, address, size, value, data: fn(address, size))
+
+    def on_protected(self, fn: Callable[[int], None]) -> None:
+        """Call `fn(address)` for a store to memory that may only be read: it does not happen."""
+
+        def called(uc: Any, access: int, address: int, size: int, value: int, data: Any) -> bool:
+            fn(address)
+            return False
+
+        self._uc.hook_add(self.module.UC_HOOK_MEM_WRITE_PROT, called)
 
     def on_code(self, begin: int, end: int, fn: Callable[[int], None]) -> Any:
         """Call `fn(address)` before each instruction from `begin` to `end`, both included; return what takes the hook away."""

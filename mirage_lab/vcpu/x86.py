@@ -109,6 +109,9 @@ class X86(Cpu):
     def _exception(self, vector: int) -> None:
         self._stop(Exit(Why.EXCEPTION, vector=vector))
 
+    def _refused(self, address: int) -> Exit:
+        return Exit(Why.EXCEPTION, vector=13)  # as Xen answers a store to a page of the guest that is read-only
+
     def _cpuid(self) -> bool:
         self.looks += 1
         leaf, subleaf = self._leaf.read()

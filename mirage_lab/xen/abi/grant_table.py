@@ -49,6 +49,10 @@ GTF_TYPE_MASK: Final = 3
 GTF_READONLY: Final = 4
 GTF_READING: Final = 8
 GTF_WRITING: Final = 16
+GTF_TRANSFER_COMMITTED: Final = 4
+"""Of an entry that accepts a transfer: Xen has begun it, the entry is not to be touched."""
+GTF_TRANSFER_COMPLETED: Final = 8
+"""The page is there, and `frame` says which."""
 
 # seeded by the domain builder (xc_dom_gnttab_seed); 8 entries are reserved
 GREF_CONSOLE: Final = Gref(0)
@@ -61,6 +65,12 @@ MAP: Final = struct.Struct("<QIIHhIQ")
 
 UNMAP: Final = struct.Struct("<QQIh2x")
 """host_addr, dev_bus_addr, handle; out: status at 20."""
+
+UNMAP_AND_REPLACE_ARG: Final = UNMAP
+"""host_addr, new_addr, handle; out: status at 20."""
+
+TRANSFER_ARG: Final = struct.Struct("<QH2xIh6x")
+"""mfn, domid, ref; out: status at 16."""
 
 SETUP_TABLE_ARG: Final = struct.Struct("<H2xIh6xQ")
 """dom, nr_frames; out: status at 8; frame_list: address of nr_frames u64."""

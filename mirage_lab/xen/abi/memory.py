@@ -11,6 +11,7 @@ MAXIMUM_RESERVATION: Final = 4
 POPULATE_PHYSMAP: Final = 6
 ADD_TO_PHYSMAP: Final = 7
 MEMORY_MAP: Final = 9
+REMOVE_FROM_PHYSMAP: Final = 15
 
 OP_NAMES: Final = {
     0: "increase_reservation",
@@ -21,6 +22,8 @@ OP_NAMES: Final = {
     6: "populate_physmap",
     7: "add_to_physmap",
     9: "memory_map",
+    11: "exchange",
+    15: "remove_from_physmap",
 }
 
 XENMAPSPACE_SHARED_INFO: Final = 0
@@ -28,6 +31,12 @@ XENMAPSPACE_GRANT_TABLE: Final = 1
 
 ADD_TO_PHYSMAP_ARG: Final = struct.Struct("<HHIQQ")
 """add_to_physmap: domid, size, space, idx, gpfn."""
+
+RESERVATION_ARG: Final = struct.Struct("<QQIIH6x")
+"""increase_reservation, decrease_reservation, populate_physmap: extent_start, nr_extents, extent_order, mem_flags, domid."""
+
+REMOVE_FROM_PHYSMAP_ARG: Final = struct.Struct("<H6xQ")
+"""remove_from_physmap: domid, gpfn."""
 
 MEMORY_MAP_ARG: Final = struct.Struct("<I4xQ")
 """memory_map: nr_entries (in: room, out: written), buffer."""

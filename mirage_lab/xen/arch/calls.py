@@ -46,6 +46,10 @@ _SIZES: Final[dict[tuple[int, int], int]] = {
     (nr.GRANT_TABLE_OP, grant_table.SET_VERSION): 4,
     (nr.GRANT_TABLE_OP, grant_table.GET_VERSION): grant_table.VERSION_ARG.size,
     (nr.VCPU_OP, vcpu.SET_SINGLESHOT_TIMER): vcpu.SINGLESHOT_ARG.size,
+    (nr.MEMORY_OP, memory.INCREASE_RESERVATION): memory.RESERVATION_ARG.size,
+    (nr.MEMORY_OP, memory.DECREASE_RESERVATION): memory.RESERVATION_ARG.size,
+    (nr.MEMORY_OP, memory.POPULATE_PHYSMAP): memory.RESERVATION_ARG.size,
+    (nr.MEMORY_OP, memory.REMOVE_FROM_PHYSMAP): memory.REMOVE_FROM_PHYSMAP_ARG.size,
     (nr.MEMORY_OP, memory.CURRENT_RESERVATION): memory.DOMID_ARG.size,
     (nr.MEMORY_OP, memory.MAXIMUM_RESERVATION): memory.DOMID_ARG.size,
     (nr.MEMORY_OP, memory.ADD_TO_PHYSMAP): memory.ADD_TO_PHYSMAP_ARG.size,
@@ -59,7 +63,12 @@ _SIZES: Final[dict[tuple[int, int], int]] = {
 _NARROW: Final[dict[tuple[int, int], tuple[struct.Struct, struct.Struct]]] = {
     (nr.SCHED_OP, sched.POLL): (struct.Struct("<IIQ"), sched.POLL_ARG),
     (nr.GRANT_TABLE_OP, grant_table.SETUP_TABLE): (struct.Struct("<H2xIh2xI"), grant_table.SETUP_TABLE_ARG),
+    (nr.GRANT_TABLE_OP, grant_table.TRANSFER): (struct.Struct("<IH2xIh2x"), grant_table.TRANSFER_ARG),
     (nr.GRANT_TABLE_OP, grant_table.COPY): (struct.Struct("<IHHIHHHHh2x"), grant_table.COPY_ARG),
+    (nr.MEMORY_OP, memory.INCREASE_RESERVATION): (struct.Struct("<IIIIH2x"), memory.RESERVATION_ARG),
+    (nr.MEMORY_OP, memory.DECREASE_RESERVATION): (struct.Struct("<IIIIH2x"), memory.RESERVATION_ARG),
+    (nr.MEMORY_OP, memory.POPULATE_PHYSMAP): (struct.Struct("<IIIIH2x"), memory.RESERVATION_ARG),
+    (nr.MEMORY_OP, memory.REMOVE_FROM_PHYSMAP): (struct.Struct("<H2xI"), memory.REMOVE_FROM_PHYSMAP_ARG),
     (nr.MEMORY_OP, memory.ADD_TO_PHYSMAP): (struct.Struct("<HHIII"), memory.ADD_TO_PHYSMAP_ARG),
     (nr.MEMORY_OP, memory.MEMORY_MAP): (struct.Struct("<II"), memory.MEMORY_MAP_ARG),
 }
@@ -68,6 +77,7 @@ _NARROW: Final[dict[tuple[int, int], tuple[struct.Struct, struct.Struct]]] = {
 
 def hypercall(xen: Hypervisor, domain: Domain, cpu: Cpu, number: int, args: list[int], wide: bool) -> int:
     """Carry out a hypercall with five arguments; return 0 or more, or a negative errno."""
+    domain.memory.word = 8 if wide else 4
     match number:
         case nr.SET_TIMER_OP:
             deadline = args[0] if wide else args[0] | args[1] << 32
@@ -110,31 +120,9 @@ def _with(xen: Hypervisor, domain: Domain, cpu: Cpu, call: tuple[int, int], poin
     arg = bytearray(mine.size * elements)
     for index in range(elements):
         mine.pack_into(arg, index * mine.size, *theirs.unpack_from(found, index * theirs.size))
-    if call == (nr.GRANT_TABLE_OP, grant_table.SETUP_TABLE):
-        return _setup_table_32(xen, domain, cpu, pointer, arg)
     ret = xen.hypercall(domain, *call, arg, count)
     back = b"".join(theirs.pack(*mine.unpack_from(arg, index * mine.size)) for index in range(elements))
     return ret if cpu.store(pointer, back) else -EFAULT
-
-
-def _setup_table_32(xen: Hypervisor, domain: Domain, cpu: Cpu, pointer: int, arg: bytearray) -> int:
-    """setup_table of a 32-bit guest: its list has words of 32 bits."""
-    dom, frames, _, where = grant_table.SETUP_TABLE_ARG.unpack_from(arg)
-    grant_table.SETUP_TABLE_ARG.pack_into(arg, 0, dom, 0, 0, 0)
-    query = bytearray(grant_table.QUERY_SIZE_ARG.size)
-    grant_table.QUERY_SIZE_ARG.pack_into(query, 0, dom, 0, 0, 0)
-    ret = xen.hypercall(domain, nr.GRANT_TABLE_OP, grant_table.QUERY_SIZE, query, 1)
-    _, _, most, status = grant_table.QUERY_SIZE_ARG.unpack_from(query)
-    if ret == 0 and status == grant_table.GNTST_OKAY:
-        if frames > most:
-            status = grant_table.GNTST_GENERAL_ERROR
-        else:
-            domain.grants.grow(xen, frames)
-            listed = b"".join((mfn & 0xFFFF_FFFF).to_bytes(4, "little") for mfn in domain.grants.mfns[:frames])
-            if not cpu.store(where, listed):
-                return -EFAULT
-    theirs = _NARROW[nr.GRANT_TABLE_OP, grant_table.SETUP_TABLE][0]
-    return ret if cpu.store(pointer, theirs.pack(dom, frames, status, where)) else -EFAULT
 
 
 def _console(xen: Hypervisor, domain: Domain, cpu: Cpu, args: list[int]) -> int:

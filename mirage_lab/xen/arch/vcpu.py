@@ -16,7 +16,9 @@ from mirage_lab.signatures.units import Ns, ms
 from mirage_lab.vcpu.cpu import Cpu
 from mirage_lab.vcpu.exits import Exit, Why
 from mirage_lab.xen.abi import sched
+from mirage_lab.xen.abi.errno import EINVAL
 from mirage_lab.xen.abi.gate import Arg
+from mirage_lab.xen.abi.grant_table import GNTST_GENERAL_ERROR
 from mirage_lab.xen.hypervisor import Domain, Hypervisor
 
 __all__ = ["Vcpu"]
@@ -29,6 +31,8 @@ HORIZON: Final = ms(1)
 
 class Vcpu(ABC):
     """The one vCPU of a domain; what a kind of guest adds to it, its subclass says."""
+
+    translated = False
 
     def __init__(self, xen: Hypervisor, domain: Domain, cpu: Cpu) -> None:
         self.xen = xen
@@ -77,6 +81,26 @@ class Vcpu(ABC):
     @abstractmethod
     def memory_map(self) -> list[tuple[int, int, int]]:
         """Return (address, size, type) of each region, as e820 has them."""
+
+    def map_grant(self, address: int, flags: int, page: memoryview) -> int:
+        """Have a granted page appear where the guest wants it; 0 or a negative GNTST.  One that maps nothing refuses."""
+        return GNTST_GENERAL_ERROR
+
+    def unmap_grant(self, address: int) -> int:
+        """Have it disappear; 0 or a negative GNTST."""
+        return GNTST_GENERAL_ERROR
+
+    def hide(self, pfn: int, count: int) -> bool:
+        """Have the guest see no memory where some pages of its RAM are."""
+        return False
+
+    def show(self, pfn: int, count: int) -> bool:
+        """Have the guest see them again."""
+        return False
+
+    def remove(self, gpfn: int) -> int:
+        """Take away what add_to_physmap put beyond RAM; 0 or a negative errno."""
+        return -EINVAL
 
     # steps -------------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,9 @@ class DomainStatistics:
 class MachineVcpu(Protocol):
     """What runs the code of a domain that is machine code (see `arch`)."""
 
+    translated: bool
+    """True if Xen translates for it: it knows its frames by its own numbers only."""
+
     def kick(self) -> None:
         """Something it may wait for has happened."""
 
@@ -45,6 +48,21 @@ class MachineVcpu(Protocol):
 
     def place_grant_frame(self, index: int, gpfn: int) -> int:
         """Have a frame of the grant table appear at a guest page (XENMAPSPACE_grant_table); 0 or a negative errno."""
+
+    def map_grant(self, address: int, flags: int, page: memoryview) -> int:
+        """Have a granted page appear where the guest wants it (map_grant_ref); 0 or a negative GNTST."""
+
+    def unmap_grant(self, address: int) -> int:
+        """Have it disappear; 0 or a negative GNTST."""
+
+    def hide(self, pfn: int, count: int) -> bool:
+        """Have the guest see no memory where some pages of its RAM are; False if it must be left as it is."""
+
+    def show(self, pfn: int, count: int) -> bool:
+        """Have the guest see pages of its RAM again."""
+
+    def remove(self, gpfn: int) -> int:
+        """Take away what add_to_physmap put beyond RAM; 0 or a negative errno."""
 
     def hvm_op(self, op: int, arg: Arg) -> int:
         """Answer hypercall 34; 0 or a negative errno."""

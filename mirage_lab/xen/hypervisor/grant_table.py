@@ -4,7 +4,7 @@
     other     map_grant_ref(owner, ref) at an address of its own, or copy from or to it, without mapping
     Xen       checks every use; while a page is mapped the entry has GTF_reading (and GTF_writing) set
 
-Nothing the owner writes is believed before it has been checked: the frame must be its own.
+Nothing the owner writes is believed before it has been checked: the frame must be its own.  `transfer` gives a page away.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from mirage_lab.xen.abi import grant_table as abi
 from mirage_lab.xen.abi.errno import EFAULT, ENOSYS
 from mirage_lab.xen.abi.gate import Arg
-from mirage_lab.xen.abi.xen import DOMID_SELF, PAGE_SIZE, Mfn
+from mirage_lab.xen.abi.xen import DOMID_SELF, PAGE_SIZE, Mfn, Pfn
+from mirage_lab.xen.hypervisor import reservation
 
 if TYPE_CHECKING:
     from mirage_lab.xen.hypervisor.domain import Domain
@@ -30,13 +31,14 @@ _PERMIT = abi.GTF_PERMIT_ACCESS
 
 
 class Mapping:
-    """A grant in use: whose, which, where it is mapped, and whether for reading only."""
+    """A grant in use: whose, which, of which page, where it is mapped, and whether for reading only."""
 
-    __slots__ = ("address", "owner", "readonly", "ref")
+    __slots__ = ("address", "owner", "pfn", "readonly", "ref")
 
-    def __init__(self, owner: Domain, ref: int, address: int, readonly: bool) -> None:
+    def __init__(self, owner: Domain, ref: int, pfn: int, address: int, readonly: bool) -> None:
         self.owner = owner
         self.ref = ref
+        self.pfn = pfn
         self.address = address
         self.readonly = readonly
 
@@ -94,12 +96,8 @@ def _granted(owner: Domain, ref: int, user: int, write: bool) -> memoryview | in
     flags, domid, frame = abi.ENTRY.unpack_from(table.frames[ref >> 9], (ref & 511) << 3)
     if flags & _TYPE != _PERMIT or domid != user or (write and flags & abi.GTF_READONLY):
         return abi.GNTST_GENERAL_ERROR
-    memory = owner.memory
-    pfn = frame - memory.base
-    if not 0 <= pfn < memory.nr_pages:
-        return abi.GNTST_BAD_PAGE
-    start = pfn << 12
-    return memory.view[start : start + 4096]
+    page = owner.memory.ram(frame)
+    return abi.GNTST_BAD_PAGE if page is None else page
 
 
 def _map(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
@@ -117,7 +115,8 @@ def _map_one(xen: Hypervisor, domain: Domain, address: int, flags: int, ref: int
         return abi.GNTST_BAD_DOMAIN, 0
     if not flags & abi.GNTMAP_HOST_MAP:
         return abi.GNTST_GENERAL_ERROR, 0
-    if not domain.memory.free_at(address):
+    machine = domain.machine
+    if machine is None and not domain.memory.free_at(address):
         return abi.GNTST_BAD_VIRT_ADDR, 0
     if len(domain.grants.handles) >= MAX_MAPTRACK:
         return abi.GNTST_NO_DEVICE_SPACE, 0
@@ -125,12 +124,19 @@ def _map_one(xen: Hypervisor, domain: Domain, address: int, flags: int, ref: int
     page = _granted(owner, ref, domain.domid, not readonly)
     if isinstance(page, int):
         return page, 0
+    if machine is None:
+        domain.memory.map(address, page.toreadonly() if readonly else page)
+    else:
+        status = machine.map_grant(address, flags, page)
+        if status:
+            return status, 0
     table = domain.grants
     handle = table.next_handle
     table.next_handle = handle + 1 & 0xFFFF_FFFF
-    table.handles[handle] = Mapping(owner, ref, address, readonly)
+    pfn = owner.grants.entry(ref)[2] - owner.memory.base
+    table.handles[handle] = Mapping(owner, ref, pfn, address, readonly)
+    owner.memory.pin(pfn)
     owner.grants.mark(ref, readonly, 1)
-    domain.memory.map(address, page.toreadonly() if readonly else page)
     xen.grant_event(xen.k_map, domain, owner, ref)
     return abi.GNTST_OKAY, handle
 
@@ -150,11 +156,35 @@ def unmap_one(xen: Hypervisor, domain: Domain, handle: int, address: int) -> int
         return abi.GNTST_BAD_HANDLE
     if mapping.address != address:
         return abi.GNTST_BAD_VIRT_ADDR
+    if domain.machine is None:
+        domain.memory.unmap(address)
+    else:
+        status = domain.machine.unmap_grant(address)
+        if status:
+            return status
     del domain.grants.handles[handle]
-    domain.memory.unmap(address)
+    mapping.owner.memory.pin(mapping.pfn, -1)
     mapping.owner.grants.mark(mapping.ref, mapping.readonly, -1)
     xen.grant_event(xen.k_unmap, domain, mapping.owner, mapping.ref)
     return abi.GNTST_OKAY
+
+
+def _unmap_and_replace(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    """As unmap, and what is mapped at new_addr is at host_addr then; a guest that Xen translates for cannot have that."""
+    for index in range(count):
+        at = index * abi.UNMAP.size
+        address, new, handle, _ = abi.UNMAP.unpack_from(arg, at)
+        status = abi.GNTST_GENERAL_ERROR
+        if domain.machine is None and domain.memory.mapped_at(new) and new != address:
+            status = unmap_one(xen, domain, handle, address)
+            if status == abi.GNTST_OKAY:
+                domain.memory.move(new, address)
+                for mapping in domain.grants.handles.values():
+                    mapping.address = address if mapping.address == new else mapping.address
+        elif not new:
+            status = unmap_one(xen, domain, handle, address)
+        abi.UNMAP.pack_into(arg, at, address, new, handle, status)
+    return 0
 
 
 def _setup_table(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
@@ -166,7 +196,8 @@ def _setup_table(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
         status = abi.GNTST_GENERAL_ERROR
     else:
         domain.grants.grow(xen, nr_frames)
-        if not domain.memory.store(address, b"".join(mfn.to_bytes(8, "little") for mfn in domain.grants.mfns[:nr_frames])):
+        word = domain.memory.word
+        if not domain.memory.store(address, b"".join((mfn & (1 << 8 * word) - 1).to_bytes(word, "little") for mfn in domain.grants.mfns[:nr_frames])):
             return -EFAULT
     abi.SETUP_TABLE_ARG.pack_into(arg, 0, dom, nr_frames, status, address)
     return 0
@@ -193,7 +224,42 @@ def _set_version(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
 
 
 def _transfer(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
-    return -ENOSYS
+    """Give pages to other domains, which accept them by an entry of their tables; `count` of them."""
+    for index in range(count):
+        at = index * abi.TRANSFER_ARG.size
+        mfn, dom, ref, _ = abi.TRANSFER_ARG.unpack_from(arg, at)
+        abi.TRANSFER_ARG.pack_into(arg, at, mfn, dom, ref, _transfer_one(xen, domain, mfn, dom, ref))
+    return 0
+
+
+def _transfer_one(xen: Hypervisor, domain: Domain, mfn: int, dom: int, ref: int) -> int:
+    """Give one page away: its bytes go with it, and it becomes one of those the other had given up.
+
+    Unless the status is bad_page, the page is gone from the giver, whatever becomes of it (grant_table.h).  The receiver must
+    have given up as many as it gets; which it becomes, a guest that Xen translates for says in `frame`, another reads there.
+    """
+    page, pfn = domain.memory.ram(mfn), mfn - domain.memory.base
+    if page is None or pfn in domain.memory.pins:
+        return abi.GNTST_BAD_PAGE
+    data = bytes(page)
+    if not reservation.give_up(domain, pfn):
+        return abi.GNTST_BAD_PAGE
+    other = xen.domain(dom)
+    if other is None:
+        return abi.GNTST_BAD_DOMAIN
+    table, memory = other.grants, other.memory
+    if not memory.absent or other.reason is not None or ref >= table.entries:
+        return abi.GNTST_GENERAL_ERROR
+    flags, domid, frame = table.entry(ref)
+    target = frame - memory.base if other.machine is not None and other.machine.translated else min(memory.absent)
+    if flags != abi.GTF_ACCEPT_TRANSFER or domid != domain.domid or target not in memory.absent:
+        return abi.GNTST_GENERAL_ERROR
+    if not reservation.take_back(other, target):
+        return abi.GNTST_GENERAL_ERROR
+    memory.page(Pfn(target))[:] = data
+    done = flags | abi.GTF_TRANSFER_COMMITTED | abi.GTF_TRANSFER_COMPLETED
+    abi.ENTRY.pack_into(table.frames[ref >> 9], (ref & 511) << 3, done, domid, memory.mfn(Pfn(target)))
+    return abi.GNTST_OKAY
 
 
 def _copy(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
@@ -231,11 +297,8 @@ def _side(xen: Hypervisor, domain: Domain, self_id: int, what: int, dom: int, by
         return _granted(owner, what, self_id, write)
     if owner is not domain:
         return abi.GNTST_PERMISSION_DENIED
-    memory = domain.memory
-    pfn = what - memory.base
-    if not 0 <= pfn < memory.nr_pages:
-        return abi.GNTST_BAD_PAGE
-    return memory.view[pfn << 12 : (pfn + 1) << 12]
+    page = domain.memory.ram(what)
+    return abi.GNTST_BAD_PAGE if page is None else page
 
 
 HANDLERS = {
@@ -245,12 +308,15 @@ HANDLERS = {
     abi.TRANSFER: _transfer,
     abi.COPY: _copy,
     abi.QUERY_SIZE: _query_size,
+    abi.UNMAP_AND_REPLACE: _unmap_and_replace,
     abi.SET_VERSION: _set_version,
     abi.GET_VERSION: _version,
 }
 SIZES: Final = {
     abi.MAP_GRANT_REF: abi.MAP.size,
     abi.UNMAP_GRANT_REF: abi.UNMAP.size,
+    abi.TRANSFER: abi.TRANSFER_ARG.size,
     abi.COPY: abi.COPY_ARG.size,
+    abi.UNMAP_AND_REPLACE: abi.UNMAP_AND_REPLACE_ARG.size,
 }
 """Bytes of one element of the operations that take several."""

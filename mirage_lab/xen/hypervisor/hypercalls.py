@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from mirage_lab.xen.abi import event_channel, grant_table, hvm, memory, sched, vcpu, version
-from mirage_lab.xen.abi.errno import EFAULT, EINVAL, ENOSYS, EPERM, ESRCH
+from mirage_lab.xen.abi.errno import EFAULT, EINVAL, ENOSYS, EPERM
 from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.xen import (
     CONSOLE_IO,
@@ -31,6 +31,7 @@ from mirage_lab.xen.abi.xen import (
 )
 from mirage_lab.xen.hypervisor import event_channel as channels
 from mirage_lab.xen.hypervisor import grant_table as grants
+from mirage_lab.xen.hypervisor import reservation
 from mirage_lab.xen.hypervisor import sched as scheduling
 
 if TYPE_CHECKING:
@@ -56,14 +57,6 @@ def _console_write(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int
 
 def _console_read(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     return 0
-
-
-def _reservation(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
-    dom = memory.DOMID_ARG.unpack_from(arg)[0]
-    of = domain if dom in (DOMID_SELF, domain.domid) else xen.domain(dom)
-    if of is None:
-        return -ESRCH
-    return of.memory.nr_pages if of is domain or domain.domid == 0 else -EPERM
 
 
 def _add_to_physmap(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
@@ -149,8 +142,7 @@ def _pagesize(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
 
 HYPERCALLS: Final[dict[int, dict[int, Handler]]] = {
     MEMORY_OP: {
-        memory.CURRENT_RESERVATION: _reservation,
-        memory.MAXIMUM_RESERVATION: _reservation,
+        **reservation.HANDLERS,
         memory.ADD_TO_PHYSMAP: _add_to_physmap,
         memory.MEMORY_MAP: _memory_map,
     },

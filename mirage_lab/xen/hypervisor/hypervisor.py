@@ -147,6 +147,11 @@ class Hypervisor:
         self._own[mfn] = page
         return Mfn(mfn)
 
+    @property
+    def highest_mfn(self) -> int:
+        """The last machine frame that is anybody's RAM."""
+        return self._next_mfn - 1
+
     def replace_frame(self, mfn: Mfn, page: memoryview) -> None:
         """Have another page behind a machine frame number of the hypervisor's own."""
         self._own[mfn] = page

@@ -3,12 +3,14 @@
     0 ........................ RAM ........................ nr_pages * 4096 | one page left out | demand: what was mapped
     page(pfn), mfn(pfn) = first mfn + pfn                                        at(address)
 
-A page is a slice of the mapping, made when asked for; whoever maps a page of another domain gets the same bytes.
+A page is a slice of the mapping, made when asked for; whoever maps a page of another domain gets the same bytes.  A page
+that the domain gave up is `absent`: it is nobody's, and the host has it back; one that others use is `pinned`.
 """
 
 from __future__ import annotations
 
 import mmap
+import sys
 from typing import Any, Protocol
 
 from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE, Mfn, Pfn
@@ -39,7 +41,7 @@ class Access(Protocol):
 class DomainMemory:
     """The address space of one domain."""
 
-    __slots__ = ("_mapped", "_ram", "access", "base", "nr_pages", "view")
+    __slots__ = ("_mapped", "_ram", "absent", "access", "base", "covered", "nr_pages", "pins", "view", "word")
 
     def __init__(self, nr_pages: int, base: Mfn) -> None:
         self.nr_pages = nr_pages
@@ -48,6 +50,12 @@ class DomainMemory:
         self.view = memoryview(self._ram)
         self._mapped: dict[int, memoryview] = {}
         self.access: Access | None = None
+        self.absent: set[int] = set()
+        self.covered: set[int] = set()
+        """Pages in whose place the guest sees something else."""
+        self.pins: dict[int, int] = {}
+        self.word = 8
+        """Bytes of an unsigned long of the code that runs now."""
 
     @property
     def demand(self) -> int:
@@ -73,6 +81,30 @@ class DomainMemory:
         """Return the RAM page with this machine frame."""
         return self.page(Pfn(mfn - self.base))
 
+    def ram(self, mfn: int) -> memoryview | None:
+        """Return the page that a domain means by a frame number of its own; None where it has no RAM."""
+        pfn = mfn - self.base
+        if not 0 <= pfn < self.nr_pages or pfn in self.absent or pfn in self.covered:
+            return None
+        return self.view[pfn << PAGE_SHIFT : (pfn + 1) << PAGE_SHIFT]
+
+    def pin(self, pfn: int, step: int = 1) -> None:
+        """Count a use of a page begun (1) or ended (-1): one in use cannot be given up."""
+        count = self.pins.get(pfn, 0) + step
+        if count:
+            self.pins[pfn] = count
+        else:
+            del self.pins[pfn]
+
+    def drop(self, pfn: int) -> None:
+        """Give a page up: its bytes go back to the host."""
+        self.absent.add(pfn)
+        start = pfn << PAGE_SHIFT
+        if sys.platform == "linux" and mmap.PAGESIZE == PAGE_SIZE:
+            self._ram.madvise(mmap.MADV_DONTNEED, start, PAGE_SIZE)
+        else:
+            self.view[start : start + PAGE_SIZE] = bytes(PAGE_SIZE)
+
     def at(self, address: int) -> memoryview:
         """Return the page at a virtual address; raises KeyError where nothing is mapped."""
         pfn = address >> PAGE_SHIFT
@@ -84,6 +116,10 @@ class DomainMemory:
     def mapped(self) -> list[tuple[int, memoryview]]:
         """What is mapped beyond RAM: (address, page), in order."""
         return [(pfn << PAGE_SHIFT, page) for pfn, page in sorted(self._mapped.items())]
+
+    def mapped_at(self, address: int) -> bool:
+        """True if something is mapped there, beyond RAM."""
+        return address >> PAGE_SHIFT in self._mapped
 
     # the hypervisor's side ---------------------------------------------------------------------------------------
 
@@ -99,6 +135,10 @@ class DomainMemory:
     def unmap(self, address: int) -> None:
         """Take a mapping back: the view is released, and using it afterwards raises ValueError."""
         self._mapped.pop(address >> PAGE_SHIFT).release()
+
+    def move(self, address: int, to: int) -> None:
+        """Have what is mapped at one address be at another, where nothing is."""
+        self._mapped[to >> PAGE_SHIFT] = self._mapped.pop(address >> PAGE_SHIFT)
 
     def range(self, address: int, length: int) -> memoryview | None:
         """Return `length` bytes at a RAM address, or None when they are not all RAM (EFAULT)."""

@@ -34,6 +34,12 @@ class _Meeting:
         for number, entry in enumerate(entries, 1):
             self.toolstack.unpause(self.toolstack.create(Image(f"domain {number}", entry=entry), memory_mib=8))
 
+    def __enter__(self) -> _Meeting:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.world.close()
+
     def run(self, duration: Ns) -> None:
         """Run for `duration` of virtual time."""
         Driver(self.world).run(Ns(self.world.now + duration))
@@ -42,7 +48,9 @@ class _Meeting:
         """Return why a domain crashed, empty if it did not."""
         domain = self.toolstack.domain(domid)
         told = self.world.recorder.events("task.crashed", domain.name)
-        return str(told[-1].fields["text"]) if domain.state == "crashed" and told else domain.state if domain.state == "crashed" else ""
+        if domain.state != "crashed":
+            return ""
+        return str(told[-1].fields["text"]) if told else "it ended itself as crashed"
 
 
 def entry_of(lab: Any, domid: int, ref: int) -> str:
@@ -78,11 +86,11 @@ def check_bell(answer: Any) -> Story:
             os.events.notify(port)
         await tasks.sleep(ms(5))
 
-    meeting = _Meeting(ringer, answer)
-    meeting.run(ms(30))
-    told.true("it does not crash", not meeting.crash(2), meeting.crash(2))
-    bound = meeting.toolstack.domain(2).statistics().hypercalls.get("event_channel_op.bind_interdomain", 0)
-    told.true("it binds the port that domain 1 offers", bound, "there was no bind_interdomain")
+    with _Meeting(ringer, answer) as meeting:
+        meeting.run(ms(30))
+        told.true("it does not crash", not meeting.crash(2), meeting.crash(2))
+        bound = meeting.toolstack.domain(2).statistics().hypercalls.get("event_channel_op.bind_interdomain", 0)
+        told.true("it binds the port that domain 1 offers", bound, "there was no bind_interdomain")
     answers = [t for t in heard if t >= ms(5)]  # binding makes the port pending: one may have missed something
     told.true(f"it rings back {RINGS} times when it was rung {RINGS} times", len(answers) == RINGS, f"came back  {len(answers)} of {RINGS}")
     return told
@@ -115,15 +123,15 @@ def check_lend(lend: Any) -> Story:
         await tasks.sleep(ms(8))
         os.gntmap.unmap(address, handle)
 
-    meeting = _Meeting(lend, borrower)
-    meeting.run(ms(8))
-    told.true("it does not crash", not meeting.crash(1), meeting.crash(1))
-    told.true("domain 2 can map the page", not meeting.crash(2), meeting.crash(2))
-    owner = meeting.toolstack.domain(1)
-    used = next((ref for ref in owner.grants.uses if ref >= abi.NR_RESERVED_ENTRIES), None)
-    told.true("the page is in use after 8 ms", used is not None, "nothing of domain 1 is mapped")
-    assert used is not None
-    meeting.run(ms(20))
-    told.true("it does not crash afterwards", not meeting.crash(1), meeting.crash(1))
-    told.true("after 28 ms the entry is free again", owner.grants.entry(used)[0] == abi.GTF_INVALID, _words(owner, used))
+    with _Meeting(lend, borrower) as meeting:
+        meeting.run(ms(8))
+        told.true("it does not crash", not meeting.crash(1), meeting.crash(1))
+        told.true("domain 2 can map the page", not meeting.crash(2), meeting.crash(2))
+        owner = meeting.toolstack.domain(1)
+        used = next((ref for ref in owner.grants.uses if ref >= abi.NR_RESERVED_ENTRIES), None)
+        told.true("the page is in use after 8 ms", used is not None, "nothing of domain 1 is mapped")
+        assert used is not None
+        meeting.run(ms(20))
+        told.true("it does not crash afterwards", not meeting.crash(1), meeting.crash(1))
+        told.true("after 28 ms the entry is free again", owner.grants.entry(used)[0] == abi.GTF_INVALID, _words(owner, used))
     return told

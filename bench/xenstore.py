@@ -3,9 +3,10 @@
 Each server is a process of its own, each client another, which waits for one reply after another and begins a transaction
 that ended with EAGAIN again at once.  A cycle is `mirage_lab.xen.xenstore.storm.cycle`: five transactions and some 120 requests.
 
-Other servers are measured in the same run, in turn with ours, when XENSTORE_PEERS names their sockets:
+The daemons of Xen are measured in the same run, in turn with ours, where they and a C compiler are installed (`xenpeers`), and
+whatever XENSTORE_PEERS names:
 
-    XENSTORE_PEERS=oxenstored=/run/xenstored/socket python3 bootstrap.py bench xenstore
+    XENSTORE_PEERS=another=/run/xenstored/socket python3 bootstrap.py bench xenstore
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 from time import perf_counter
 
 from bench.row import Row
+from bench.xenpeers import peers as started
 from mirage_lab.irmin import BYTES, Repo
 from mirage_lab.xen.abi.io import xs_wire as wire
 from mirage_lab.xen.xenstore.history import History
@@ -205,7 +207,12 @@ def run() -> list[Row]:
     """Measure."""
     if not sys.platform.startswith("linux"):
         return []
-    peers = dict(one.split("=", 1) for one in os.environ.get("XENSTORE_PEERS", "").split(",") if one)
+    with started() as peers:
+        return measure(peers)
+
+
+def measure(peers: dict[str, str]) -> list[Row]:
+    """Measure our server and `peers`, sockets by name."""
     plan: list[tuple[Work, int, str]] = [(work, count, server) for work in (reads, writes) for count in (1, SEVERAL) for server in ("irmin", *peers)]
     plan += [(domains, count, server) for count in (1, SEVERAL) for server in ("irmin", "irmin on disk", "naive", "serial", *peers)]
     seen: dict[tuple[Work, int, str], list[Seen]] = {each: [] for each in plan}

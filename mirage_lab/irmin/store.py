@@ -62,6 +62,9 @@ class Repo:
 
     `clock` gives the seconds since 1970 of a commit; without one the commits are numbered.  `eager` names each commit as
     it is made (a comparison with stores that always hash); otherwise a name is worked out when it is asked for.
+
+    Whoever makes commits faster than they are looked at may put off making them: `late[branch]` is called, and makes them,
+    before someone sees that branch.
     """
 
     def __init__(
@@ -77,13 +80,27 @@ class Repo:
         self.backend = backend or Backend()
         self.author = author
         self.eager = eager
-        self.heads: dict[str, Commit] = self.backend.branches()
+        self._heads: dict[str, Commit] = self.backend.branches()
+        self.late: dict[str, Callable[[], None]] = {}
         self.watches = Watches()
         self.closed = False
         self._clock = clock
         self._made = -1
         self._named: WeakValueDictionary[bytes, Commit] = WeakValueDictionary()
         self._moved: list[tuple[str, Commit | None]] = []
+
+    @property
+    def heads(self) -> dict[str, Commit]:
+        """The branches there are, and where each is.  Not to be changed."""
+        for act in tuple(self.late.values()):
+            act()
+        return self._heads
+
+    def head(self, branch: str) -> Commit | None:
+        """Return where a branch is."""
+        if self.late and (act := self.late.get(branch)) is not None:
+            act()
+        return self._heads.get(branch)
 
     def branch(self, name: str = "main") -> Store:
         """Return the handle of a branch, which begins with its first commit."""
@@ -123,7 +140,7 @@ class Repo:
     def info(self, message: str, author: str | None = None) -> Info:
         """Return who, when and why, for a commit that is made now."""
         if self._made < 0:
-            self._made = 0 if self._clock is not None else max((head.info.date for head in self.heads.values()), default=0)
+            self._made = 0 if self._clock is not None else max((head.info.date for head in self._heads.values()), default=0)
         self._made += 1
         return Info(self._clock() if self._clock is not None else self._made, author or self.author, message)
 
@@ -131,7 +148,7 @@ class Repo:
         """Move a branch if it still is at `before`; say whether it was."""
         if self.closed:
             raise StoreClosed("the repository was closed")
-        if self.heads.get(branch) is not before:
+        if self.head(branch) is not before:
             return False
         if self.eager and after is not None:
             _ = after.name
@@ -145,9 +162,9 @@ class Repo:
 
     def _put(self, branch: str, commit: Commit | None) -> None:
         if commit is None:
-            self.heads.pop(branch, None)
+            self._heads.pop(branch, None)
         else:
-            self.heads[branch] = commit
+            self._heads[branch] = commit
 
     def settle(self) -> None:
         """Make the moves since the last time durable together; raises StoreError, and then the branches are as before them."""
@@ -191,7 +208,7 @@ class Store:
         """The commit this handle is at; None when there is none yet."""
         if self.repo.closed:
             raise StoreClosed("the repository was closed")
-        return self._commit if self.branch is None else self.repo.heads.get(self.branch)
+        return self._commit if self.branch is None else self.repo.head(self.branch)
 
     @property
     def _root(self) -> Node:

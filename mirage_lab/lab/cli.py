@@ -65,7 +65,7 @@ def xenstored(words: Sequence[str]) -> int:
     log = f" · git -C {options.database} log --graph main" if options.database else ""
     print(f"xenstored: XENSTORED_PATH={options.path} xenstore-ls{log}", flush=True)
     try:
-        served.serve()
+        served.serve(alone=True)
     finally:
         try:
             served.close()

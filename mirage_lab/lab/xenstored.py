@@ -9,6 +9,7 @@ It is read again at the next start; watches and open transactions end with their
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import selectors
 import socket
@@ -21,7 +22,7 @@ from mirage_lab.runtime import World
 from mirage_lab.xen.abi import errno
 from mirage_lab.xen.abi.io import xs_wire as wire
 from mirage_lab.xen.abi.xen import Domid
-from mirage_lab.xen.xenstore.daemon import Connection, Daemon
+from mirage_lab.xen.xenstore.daemon import Connection, Daemon, Watch
 from mirage_lab.xen.xenstore.history import MOST, History
 from mirage_lab.xen.xenstore.transaction import Engine
 
@@ -38,19 +39,28 @@ IDLE: Final = 0.3
 class Client(Connection):
     """A client on the socket, with dom0's rights as on a real host, where only root may open it."""
 
-    def __init__(self, daemon: Daemon, sock: socket.socket, name: str) -> None:
+    def __init__(self, daemon: Daemon, sock: socket.socket, name: str, stirred: dict[Client, None]) -> None:
+        """`stirred` are the clients for whom there is something to send."""
         super().__init__(daemon, Domid(0), name, None, lambda: None)
         self.sock = sock
+        self.stirred = stirred
         self.answered: list[tuple[int, int]] = []
         self.kept = 0
+        self.events = selectors.EVENT_READ
 
     @property
     def waiting(self) -> int:
         """Bytes that the client has not taken."""
         return len(self._out)
 
+    def fire(self, watch: Watch, told: str) -> None:
+        """Send a watch event."""
+        super().fire(watch, told)
+        self.stirred[self] = None
+
     def feed(self, data: bytes) -> None:
         """Take bytes and answer the requests in them; raises RingError when they are none."""
+        self.stirred[self] = None
         self._in += data
         at = 0
         while at + wire.HEADER.size <= len(self._in):
@@ -87,8 +97,10 @@ class Xenstored:
         self.path = path
         self._repo = Repo(BYTES, None if database is None else Git(database, "group"), author="xenstored")
         world = World(0)
+        world.recorder.disable()  # nobody would read the events
         self.daemon = Daemon(world, world.queue("dom0"), engine=engine, history=History(self._repo, MOST if database is None else None))
         self._clients: dict[socket.socket, Client] = {}
+        self._stirred: dict[Client, None] = {}
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
         self._stopping = False
@@ -96,7 +108,7 @@ class Xenstored:
         self._number = 0
         self._listener = self._listen()
         self._selector.register(self._listener, selectors.EVENT_READ)
-        self._selector.register(self._wake, selectors.EVENT_READ)
+        self._selector.register(self._wake, selectors.EVENT_READ, self)
 
     def _listen(self) -> socket.socket:
         if self.path.exists():
@@ -128,23 +140,39 @@ class Xenstored:
         with contextlib.suppress(OSError):
             self._woken.send(b"x")
 
-    def serve(self) -> None:
-        """Answer until `stop`."""
+    def serve(self, alone: bool = False) -> None:
+        """Answer until `stop`.  `alone`: nothing else is done in this process.
+
+        Then the collector of garbage, whose pauses grow with the store, works only while nobody asks for anything: no request
+        leaves anything to it.
+        """
+        if alone:
+            gc.disable()
         while not self._stopping:
             ready = self._selector.select(None if self._idle else IDLE)
             if not ready:
-                self._idle = True
-                with contextlib.suppress(StoreError):  # a checkpoint that cannot be made loses nothing: it is tried again
-                    self._repo.flush()
+                self._rest(alone)
                 continue
-            for key, _ in ready:
-                if key.fileobj is self._listener:
+            for key, mask in ready:
+                client = key.data
+                if client is None:
                     self._accept()
-                elif key.fileobj is not self._wake:
-                    self._read(self._clients[key.fileobj])  # type: ignore[index]
+                elif client is not self:
+                    if mask & selectors.EVENT_READ:
+                        self._read(client)
+                    self._stirred[client] = None
             self._settle()
-            for client in list(self._clients.values()):
+            for client in self._stirred:
                 self._write(client)
+            self._stirred.clear()
+
+    def _rest(self, alone: bool) -> None:
+        self._idle = True
+        with contextlib.suppress(StoreError):  # a checkpoint that cannot be made loses nothing: it is tried again
+            self._repo.flush()
+        if alone:
+            gc.collect()
+            gc.freeze()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -154,8 +182,8 @@ class Xenstored:
                 return
             sock.setblocking(False)
             self._number += 1
-            self._clients[sock] = Client(self.daemon, sock, f"connection {self._number}")
-            self._selector.register(sock, selectors.EVENT_READ)
+            self._clients[sock] = client = Client(self.daemon, sock, f"connection {self._number}", self._stirred)
+            self._selector.register(sock, selectors.EVENT_READ, client)
 
     def _read(self, client: Client) -> None:
         try:
@@ -180,21 +208,23 @@ class Xenstored:
         except StoreError as error:
             self.daemon.store.restore(self.daemon.history.entries())
             refused = errno.NAMES[errno.ENOSPC if "space" in str(error) or "large" in str(error) else errno.EIO]
-            for client in self._clients.values():
-                client.settle(refused)
-            return
-        for client in self._clients.values():
-            client.settle()
+        else:
+            refused = ""
+        for client in self._stirred:
+            client.settle(refused)
 
     def _write(self, client: Client) -> None:
+        if client.sock not in self._clients:
+            return
         try:
             client.flush()
         except OSError:
             self._drop(client)
             return
         wanted = (selectors.EVENT_READ if client.waiting < BACKLOG else 0) | (selectors.EVENT_WRITE if client.kept else 0)
-        if self._selector.get_key(client.sock).events != wanted:
-            self._selector.modify(client.sock, wanted)
+        if client.events != wanted:
+            client.events = wanted
+            self._selector.modify(client.sock, wanted, client)
 
     def _drop(self, client: Client) -> None:
         if self._clients.pop(client.sock, None) is not None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from mirage_lab.irmin.commit import Commit
 from mirage_lab.xen.abi import errno
 from mirage_lab.xen.abi.io import xs_wire as wire
 from mirage_lab.xen.abi.xen import Domid
+from mirage_lab.xen.xenstore.history import Moment
 from mirage_lab.xen.xenstore.request import answer
 from mirage_lab.xen.xenstore.store import Store, StoreError, View
 from mirage_lab.xen.xenstore.transaction import Transaction
@@ -62,7 +62,7 @@ class Connection:
         self.name = name
         self.watches: list[Watch] = []
         self.transactions: dict[int, Transaction] = {}
-        self.bases: dict[int, Commit | None] = {}
+        self.bases: dict[int, Moment] = {}
         self.callback: Callable[[Watch, str], None] | None = None
         self.error = ""
         self._page = page
@@ -97,7 +97,7 @@ class Connection:
             raise StoreError(errno.ENOSPC, f"domain {self.domid} has {TRANSACTIONS} transactions open")
         tid = self.daemon.next_tid()
         self.transactions[tid] = Transaction(self.store, tid, self.domid, self.daemon.engine)
-        self.bases[tid] = self.daemon.history.head
+        self.bases[tid] = self.daemon.history.now
         if self.ringed:
             self.touched()
         return tid
@@ -196,7 +196,7 @@ class Connection:
             daemon.watching(self, watch)
         for tid, log in session["transactions"]:
             self.transactions[tid] = Transaction.revived(self.store, tid, self.domid, daemon.engine, log)
-            self.bases[tid] = daemon.history.head
+            self.bases[tid] = daemon.history.now
             daemon.used_tid(tid)
         self._in += session["read"]
         self._out += session["untaken"]

@@ -83,7 +83,7 @@ class Daemon:
             self.store.restore(self.history.entries())
         else:
             for path in sorted(self.store.nodes):
-                self.history.note("mkdir", path, self.store.nodes)
+                self.history.note("mkdir", path, self.store.nodes[path], self.store.nodes)
             self.history.done(0)
 
     def acting(self, connection: Connection, tid: int) -> _Acting:
@@ -96,7 +96,7 @@ class Daemon:
         tid = self.next_tid()
         with self.acting(Connection(self, domid, "dom0", None, lambda: None), tid):
             yield
-            self.history.done(domid, tid, self.history.head, merged)
+            self.history.done(domid, tid, self.history.now, merged)
 
     def tell(self, kind: Kind, source: str, fields: dict[str, object]) -> None:
         """Record an event that leads further."""
@@ -205,9 +205,9 @@ class Daemon:
 
     # changes -----------------------------------------------------------------------------------------------------
 
-    def _changed(self, op: str, path: str, removed: dict[str, Node]) -> None:
+    def _changed(self, op: str, path: str, node: Node | None, removed: dict[str, Node]) -> None:
         who, tid = self.actor
-        self.history.note(op, path, self.store.nodes)
+        self.history.note(op, path, node, self.store.nodes)
         if not tid:
             self.history.done(self.acting_domid)
         kind = self._kinds[op]
@@ -215,21 +215,22 @@ class Daemon:
         before = world.cause
         value = ""
         if op == "write":
-            value = self.store.nodes[path].value.decode("utf-8", "backslashreplace")[:200]
+            assert node is not None
+            value = node.value.decode("utf-8", "backslashreplace")[:200]
         if kind.on:
             self.tell(kind, who, {"path": path, "value": value, "tx": tid})
         if op == "write" and path.endswith("/state") and ("/device/" in path or "/backend/" in path) and self._k_state.on:
             state = parse(value)
             self.tell(self._k_state, who, {"path": path, "state": int(state), "name": state.title})
-        self._fire(path, removed, tid)
+        self._fire(path, node, removed, tid)
         world.cause = before
 
-    def _fire(self, path: str, removed: dict[str, Node], tid: int) -> None:
+    def _fire(self, path: str, node: Node | None, removed: dict[str, Node], tid: int) -> None:
         """Fire the watches that a change of `path` concerns, of those who may read it; once in a transaction."""
         for connection, watch in self._concerned(path, below=bool(removed)):
             told = watch.concerns(path, below=bool(removed))
-            node = removed.get(watch.path, removed[path]) if removed else self.store.nodes[path]
-            if told is None or not allowed(node, connection.domid, "r") or (tid and (watch, told) in self.told):
+            seen = removed.get(watch.path, removed[path]) if node is None else node
+            if told is None or not allowed(seen, connection.domid, "r") or (tid and (watch, told) in self.told):
                 continue
             self.told.add((watch, told))
             connection.fire(watch, told)

@@ -10,13 +10,16 @@ from where the store was when it began, and is merged when the store has moved o
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from mirage_lab.irmin import BYTES, Repo
 from mirage_lab.irmin.commit import Commit
 from mirage_lab.irmin.errors import ObjectError
 from mirage_lab.irmin.node import EMPTY, Blob, Node, find, put, remove, walk
+from mirage_lab.irmin.objects import Info
 from mirage_lab.irmin.path import Steps
+from mirage_lab.irmin.store import Backend
 from mirage_lab.irmin.wide import Wide
 from mirage_lab.xen.xenstore.store import Node as Entry
 from mirage_lab.xen.xenstore.store import Perms
@@ -24,10 +27,11 @@ from mirage_lab.xen.xenstore.store import Perms
 if TYPE_CHECKING:
     from mirage_lab.runtime import World
 
-__all__ = ["MOST", "History", "change_root", "decode_entry", "encode_entry", "entries_of", "of_steps", "of_world", "steps_of"]
+__all__ = ["MOST", "History", "Moment", "change_root", "decode_entry", "encode_entry", "entries_of", "of_steps", "of_world", "steps_of"]
 
-Change = tuple[str, str, list[tuple[str, Entry]]]
-"""Operation, path, and (path, node) of what it set and of those above it."""
+Change = tuple[str, str, Entry | None, Wide[Entry]]
+"""Operation, path, the node that it left there (None: it was removed), and the store as it was then."""
+MAIN: Final = "main"
 MOST: Final = 50_000
 """Commits of a history in memory."""
 SHOWN: Final = 60
@@ -73,52 +77,118 @@ def steps_of(path: str, ending: str) -> Steps:
     return (*(f"{step}.dir" for step in above), f"{name}.{ending}")
 
 
+class Moment:
+    """A place in the history: after a commit that was made, or is made when someone looks."""
+
+    __slots__ = ("base", "changes", "commit", "domid", "info", "merged", "merging", "tid")
+
+    def __init__(self, commit: Commit | None) -> None:
+        self.commit = commit
+        self.domid = self.tid = 0
+        self.base: Moment | None = None
+        self.merged: Commit | None = None
+        self.changes: list[Change] = []
+        self.info: Info | None = None
+        self.merging: Info | None = None
+
+    def forget(self) -> None:
+        """Keep only the commit."""
+        self.base = self.merged = self.info = self.merging = None
+        self.changes = []
+
+
 class History:
-    """The changes of a store, on branch main of a repository."""
+    """The changes of a store, on branch main of a repository.
+
+    In memory they are only noted, and become commits when someone looks at the branch: a store that nobody looks at is not
+    slowed down by its past.  On disk each is a commit at once.
+    """
 
     def __init__(self, repo: Repo, most: int | None = None) -> None:
         """`most` commits are kept (None: all); then the history begins anew with what there is."""
         self.repo = repo
         self.branch = self.repo.branch()
+        self._at_once = type(repo.backend) is not Backend
         self._limit = most
         self._made = 0
         self._waiting: list[Change] = []
+        self._late: list[Moment] = []
+        self._now = Moment(self.branch.head)
+        self._nodes: Wide[Entry] = Wide()
 
     @property
     def head(self) -> Commit | None:
         """The newest commit."""
         return self.branch.head
 
-    def note(self, op: str, path: str, nodes: Wide[Entry]) -> None:
-        """A change was made; `done` commits all since the last time."""
-        self._waiting.append((op, path, [] if op == "rm" else [(here, node) for here in _lineage(path) if (node := nodes.get(here)) is not None]))
+    @property
+    def now(self) -> Moment:
+        """The place after the newest change; it costs nothing to ask."""
+        return self._now
 
-    def done(self, domid: int, tid: int = 0, base: Commit | None = None, merged: Commit | None = None) -> None:
+    def note(self, op: str, path: str, node: Entry | None, nodes: Wide[Entry]) -> None:
+        """A change was made that left `node` (None: nothing) at a path, and the store as `nodes` has it; `done` commits all since the last time."""
+        self._waiting.append((op, path, node, nodes))
+
+    def done(self, domid: int, tid: int = 0, base: Moment | None = None, merged: Commit | None = None) -> None:
         """Commit what was noted, as domain `domid`; in transaction `tid` it had begun at `base`; or it is what `merged` brought."""
         if not self._waiting:
             return
-        waiting, self._waiting = self._waiting, []
-        head = self.head
         if self._limit is not None and self._made >= self._limit:
-            head, self._made = Commit(EMPTY if head is None else head.root, (), self.repo.info("what was before is forgotten", "xenstored")), 0
-            self.branch.set_head(head)
-        author = f"Domain {domid}"
-        told = [_told(*change) for change in waiting]
-        message = f"{author}: {told[0]}" if len(told) == 1 else f"{author}: transaction {tid}\n\n" + "\n".join(told)
-        if not tid or base is head:
-            if merged is not None and head is not None:
-                self._commit(_changed(head.root, waiting), (head, merged), message, author)
-                return
-            self._commit(_changed(EMPTY if head is None else head.root, waiting), (head,) if head else (), message, author)
-            return
-        before, parents = (EMPTY, ()) if base is None else (base.root, (base,))
-        mine = Commit(_changed(before, waiting), parents, self.repo.info(message, author))
-        root = _changed(EMPTY if head is None else head.root, waiting)
-        self._commit(root, (head, mine) if head else (mine,), f"{author}: merging transaction {tid}", author)
-
-    def _commit(self, root: Node, parents: tuple[Commit, ...], message: str, author: str) -> None:
+            self._begin_anew()
+        made = Moment(None)
+        made.domid, made.tid, made.merged, made.changes, self._waiting = domid, tid, merged, self._waiting, []
+        made.info = self.repo.info("")
+        if tid and base is not self._now and merged is None:
+            made.base, made.merging = base, self.repo.info("")
         self._made += 1
-        self.branch.set_head(Commit(root, parents, self.repo.info(message, author)))
+        self._now, self._nodes = made, made.changes[-1][3]
+        self._late.append(made)
+        if self._at_once:
+            self._write()
+        else:
+            self.repo.late[MAIN] = self._write
+
+    def _begin_anew(self) -> None:
+        """Forget what there was; what nobody has looked at will never be made."""
+        self._made = 0
+        for moment in self._late:
+            moment.forget()
+        self._now = Moment(None)
+        self._now.info = self.repo.info("what was before is forgotten", "xenstored")
+        self._now.changes = [("all", "/", None, self._nodes)]
+        self._late = [self._now]
+
+    def _write(self) -> None:
+        """Make the commits that are late."""
+        self.repo.late.pop(MAIN, None)
+        late, self._late = self._late, []
+        for moment in late:
+            self._commit(moment)
+            moment.forget()
+
+    def _commit(self, moment: Moment) -> None:
+        head, changes, info = self.branch.head, moment.changes, moment.info
+        assert info is not None
+        if changes[0][0] == "all":
+            nodes = changes[0][3]
+            moment.commit = Commit(_changed(EMPTY, [("all", path, nodes[path], nodes) for path in sorted(nodes) if path != "/"]), (), info)
+            self.branch.set_head(moment.commit)
+            return
+        author = f"Domain {moment.domid}"
+        told = [_told(*change) for change in changes]
+        message = f"{author}: {told[0]}" if len(told) == 1 else f"{author}: transaction {moment.tid}\n\n" + "\n".join(told)
+        info = Info(info.date, author, message)
+        root = _changed(EMPTY if head is None else head.root, changes)
+        parents: tuple[Commit, ...] = (head,) if head else ()
+        base = moment.base.commit if moment.base is not None else None
+        if moment.merging is not None and base is not None:
+            mine = Commit(_changed(base.root, changes), (base,), info)
+            parents, info = (*parents, mine), Info(moment.merging.date, author, f"{author}: merging transaction {moment.tid}")
+        elif moment.merged is not None and head is not None:
+            parents = (head, moment.merged)
+        moment.commit = Commit(root, parents, info)
+        self.branch.set_head(moment.commit)
 
     def entries(self) -> dict[str, tuple[bytes, Perms]]:
         """Return value and permissions by path, as the newest commit has them.  Raises ObjectError."""
@@ -149,27 +219,29 @@ def of_world(world: World) -> History:
     return History(Repo(BYTES, clock=lambda: (world.epoch_ns + world.now) // 1_000_000_000), MOST)
 
 
-def _told(op: str, path: str, nodes: list[tuple[str, Entry]]) -> str:
-    if op == "write":
-        value = nodes[0][1].value[:SHOWN].decode("utf-8", "backslashreplace")
+def _told(op: str, path: str, node: Entry | None, nodes: Wide[Entry]) -> str:
+    if op == "write" and node is not None:
+        value = node.value[:SHOWN].decode("utf-8", "backslashreplace")
         return f"write {path} = {value}" if value.isprintable() else f"write {path} = {value!r}"
     return f"{op} {path} = ()"
 
 
-def _changed(root: Node, waiting: list[Change]) -> Node:
-    for op, path, nodes in waiting:
-        if op == "rm":
+def _changed(root: Node, changes: list[Change]) -> Node:
+    for _, path, node, nodes in changes:
+        if node is None:
             root = change_root(root, path, None)
             continue
-        for here, node in nodes:
-            if here == path or find(root, steps_of(here, "value")) is None:
-                root = change_root(root, here, (node.value, node.perms))
+        root = change_root(root, path, (node.value, node.perms))
+        for here in _above(path):
+            if find(root, steps_of(here, "value")) is not None:
+                break  # and so there is one at every path above it
+            made = nodes.get(here)
+            if made is not None:
+                root = change_root(root, here, (made.value, made.perms))
     return root
 
 
-def _lineage(path: str) -> list[str]:
-    """A path and those above it but the root, whose nodes may have been made on the way."""
-    found = [path]
+def _above(path: str) -> Iterator[str]:
+    """The paths above one, but the root, whose nodes may have been made on the way."""
     while (path := path.rpartition("/")[0]):
-        found.append(path)
-    return found
+        yield path

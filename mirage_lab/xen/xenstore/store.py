@@ -25,6 +25,7 @@ Perms = tuple[tuple[int, str], ...]
 ENTRIES: Final = 1_000
 """Nodes a guest may own; dom0 is not refused, whoever owns what it makes."""
 VALUE: Final = 2_048
+NOTHING: Final[dict[str, Node]] = {}
 PERMS: Final = 32
 _NAME = re.compile(r"[A-Za-z0-9@_+/\-.:]*", re.ASCII)
 _PERM = re.compile(r"([nrwb])(\d{1,5})", re.ASCII)
@@ -101,26 +102,28 @@ def allowed(node: Node, domid: int, wanted: str) -> bool:
     return letter in ("b", wanted)
 
 
-Changed = Callable[[str, str, dict[str, Node]], None]
-"""`changed(op, path, removed)`: `removed` holds the nodes that went, by path."""
+Changed = Callable[[str, str, Node | None, dict[str, Node]], None]
+"""`changed(op, path, node, removed)`: the node that is there now, or (None) the nodes that went, by path."""
 
 
 class View:
     """Reading and writing through a mapping of nodes: the store itself, or a transaction on top of it."""
 
-    def __init__(self, changed: Changed) -> None:
-        self._changed = changed
+    def _changed(self, op: str, path: str, node: Node | None, removed: dict[str, Node]) -> None:
+        """Hear of a change, as `Changed` says."""
 
     def _get(self, path: str, *, listing: bool = False) -> Node | None:
         raise KeyError(path)
 
-    def _put(self, path: str, node: Node | None) -> None:
+    def put(self, path: str, node: Node | None) -> None:
+        """Have a node at a path, or (None) none; its parent is somebody else's affair."""
         raise KeyError(path)
 
-    def _next(self) -> int:
+    def next_generation(self) -> int:
+        """Return a number larger than any before."""
         raise KeyError
 
-    def _count(self, owner: int, step: int) -> None:
+    def count(self, owner: int, step: int) -> None:
         """Keep count of the nodes a domain owns."""
 
     def _room(self, owner: int, more: int) -> None:
@@ -175,12 +178,13 @@ class View:
             raise StoreError(errno.ENOSPC, f"{path}: a value of {len(value)} bytes")
         node = self._get(path)
         if node is None:
-            self._create(path, value, domid)
+            made = self._create(path, value, domid)
         else:
             if not allowed(node, domid, "w"):
                 raise StoreError(errno.EACCES, path)
-            self._put(path, Node(value, node.perms, node.children, self._next(), node.children_generation))
-        self._changed("write", path, {})
+            made = Node(value, node.perms, node.children, self.next_generation(), node.children_generation)
+            self.put(path, made)
+        self._changed("write", path, made, NOTHING)
 
     def mkdir(self, path: str, domid: int = 0) -> None:
         """Make a node; one that is there stays as it is."""
@@ -189,28 +193,31 @@ class View:
             if not allowed(node, domid, "w"):
                 raise StoreError(errno.EACCES, path)
             return
-        self._create(path, b"", domid)
-        self._changed("mkdir", path, {})
+        self._changed("mkdir", path, self._create(path, b"", domid), NOTHING)
 
-    def _create(self, path: str, value: bytes, domid: int) -> None:
-        missing = [path]
-        above = parent_of(path)
-        while (node := self._get(above)) is None:
-            missing.append(above)
-            above = parent_of(above)
+    def _create(self, path: str, value: bytes, domid: int) -> Node:
+        missing = []
+        above = path
+        while True:
+            above, _, name = above.rpartition("/")
+            above = above or "/"
+            missing.append((above, name))
+            if (node := self._get(above)) is not None:
+                break
         if not allowed(node, domid, "w"):
             raise StoreError(errno.EACCES, path)
         perms = node.perms if domid == 0 else ((domid, node.perms[0][1]), *node.perms[1:])
         if domid:
             self._room(domid, len(missing))
-        self._count(perms[0][0], len(missing))
-        for made in reversed(missing):
-            holder = parent_of(made)
-            node = self._get(holder)
-            assert node is not None
-            names = (*node.children, made.rpartition("/")[2])
-            self._put(holder, Node(node.value, node.perms, names, node.generation, self._next()))
-            self._put(made, Node(value if made == path else b"", perms, (), self._next(), 0))
+        self.count(perms[0][0], len(missing))
+        holder, name = missing.pop()
+        self.put(holder, Node(node.value, node.perms, (*node.children, name), node.generation, self.next_generation()))
+        while missing:
+            below, inner = missing.pop()
+            self.put(below, Node(b"", perms, (inner,), self.next_generation(), self.next_generation()))
+        made = Node(value, perms, (), self.next_generation(), 0)
+        self.put(path, made)
+        return made
 
     def rm(self, path: str, domid: int = 0) -> None:
         """Remove a node and all below it; one that is not there is fine, if there is one above."""
@@ -230,11 +237,11 @@ class View:
         assert above is not None
         name = path.rpartition("/")[2]
         names = tuple(child for child in above.children if child != name)
-        self._put(holder, Node(above.value, above.perms, names, above.generation, self._next()))
+        self.put(holder, Node(above.value, above.perms, names, above.generation, self.next_generation()))
         for here, node in removed.items():
-            self._count(node.perms[0][0], -1)
-            self._put(here, None)
-        self._changed("rm", path, removed)
+            self.count(node.perms[0][0], -1)
+            self.put(here, None)
+        self._changed("rm", path, None, removed)
 
     def _subtree(self, path: str, node: Node) -> dict[str, Node]:
         """Return a node and all below it, by path."""
@@ -255,22 +262,20 @@ class View:
         if domid and (node.perms[0][0] != domid or perms[0][0] != domid):
             raise StoreError(errno.EACCES if node.perms[0][0] != domid else errno.EPERM, path)
         if perms[0][0] != node.perms[0][0]:
-            self._count(perms[0][0], 1)
-            self._count(node.perms[0][0], -1)
-        self._put(path, Node(node.value, perms, node.children, self._next(), node.children_generation))
-        self._changed("setperms", path, {})
+            self.count(perms[0][0], 1)
+            self.count(node.perms[0][0], -1)
+        made = Node(node.value, perms, node.children, self.next_generation(), node.children_generation)
+        self.put(path, made)
+        self._changed("setperms", path, made, NOTHING)
 
 
 class Store(View):
-    """The tree itself; `on_change(op, path, removed)` hears of every change."""
+    """The tree itself; `on_change(op, path, node, removed)` hears of every change, as `Changed` says."""
 
     def __init__(self) -> None:
-        self.on_change: Changed = lambda op, path, removed: None
-        super().__init__(lambda op, path, removed: self.on_change(op, path, removed))
+        self.on_change: Changed = lambda op, path, node, removed: None
         self.nodes: Wide[Node] = Wide.of([("/", Node(b"", ((0, "n"),), (), 1, 1))])
         self.owned: dict[int, int] = {}
-        self.committing = False
-        """A transaction, already weighed against the quota, is being carried out."""
         self._generation = 1
         for path in ("/local/domain", "/tool", "/vm", "/libxl"):
             self.mkdir(path)
@@ -278,7 +283,11 @@ class Store(View):
     def _get(self, path: str, *, listing: bool = False) -> Node | None:
         return self.nodes.get(path)
 
-    def _put(self, path: str, node: Node | None) -> None:
+    def _changed(self, op: str, path: str, node: Node | None, removed: dict[str, Node]) -> None:
+        self.on_change(op, path, node, removed)
+
+    def put(self, path: str, node: Node | None) -> None:
+        """Have a node at a path, or (None) none."""
         self.nodes = self.nodes.without(path) if node is None else self.nodes.put(path, node)
 
     @property
@@ -294,21 +303,23 @@ class Store(View):
             value, perms = entries.get(path, (b"", ((0, "n"),)))
             holder = self.nodes[parent_of(path)]
             names = (*holder.children, path.rpartition("/")[2])
-            self._put(parent_of(path), Node(holder.value, holder.perms, names, holder.generation, self._next()))
-            self._put(path, Node(value, perms, (), self._next(), 0))
-            self._count(perms[0][0], 1)
+            self.put(parent_of(path), Node(holder.value, holder.perms, names, holder.generation, self.next_generation()))
+            self.put(path, Node(value, perms, (), self.next_generation(), 0))
+            self.count(perms[0][0], 1)
         if "/" in entries:
             root = self.nodes["/"]
-            self._put("/", Node(*entries["/"], root.children, self._next(), root.children_generation))
+            self.put("/", Node(*entries["/"], root.children, self.next_generation(), root.children_generation))
 
-    def _next(self) -> int:
+    def next_generation(self) -> int:
+        """Return a number larger than any before."""
         self._generation += 1
         return self._generation
 
-    def _count(self, owner: int, step: int) -> None:
+    def count(self, owner: int, step: int) -> None:
+        """Keep count of the nodes a domain owns."""
         self.owned[owner] = self.owned.get(owner, 0) + step
 
     def _room(self, owner: int, more: int) -> None:
         owned = self.owned.get(owner, 0)
-        if owned + more > ENTRIES and not self.committing:
+        if owned + more > ENTRIES:
             raise StoreError(errno.ENOSPC, f"domain {owner} owns {owned} nodes; {ENTRIES} are allowed")

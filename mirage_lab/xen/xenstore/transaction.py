@@ -2,11 +2,13 @@
 
 What is a conflict, and ends with EAGAIN, is the engine's to say; three are there to be compared:
 
-    irmin    the operations are replayed on the store as it is by then; a conflict only if one would now be answered otherwise
+    irmin    something was answered that would now be answered otherwise
     naive    something it looked at, parents of what it made included, has changed in any way (as the C xenstored)
     serial   anything at all has changed
 
-Then the changes are carried out on the store, one after the other, and only then do watches fire.
+For irmin what was changed here and meanwhile is merged node by node, which goes when others changed nothing that an answer
+came from; otherwise the operations are replayed on the store as it is by then, and their answers compared.  Then the nodes
+are put into the store, all or none, and only then do watches fire.
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ NODES: Final = 1_024
 QUESTIONS: Final = 4_096
 """Operations of a guest in one transaction, questions included: they are asked again at its end."""
 
+MINE: Final = 1 << 62
+"""Generations from which on a node was made in a transaction."""
+
+Effect = tuple[str, str, Node | None, dict[str, Node]]
+"""A change as `store.Changed` is told of it."""
 Engine = Literal["irmin", "naive", "serial"]
 ENGINES: Final[tuple[Engine, ...]] = ("irmin", "naive", "serial")
 
@@ -34,7 +41,6 @@ class Transaction(View):
     """One transaction of one domain."""
 
     def __init__(self, store: Store, tid: int, domid: int, engine: Engine = "irmin") -> None:
-        super().__init__(lambda op, path, removed: None)
         self.tid = tid
         self.domid = domid
         self.engine = engine
@@ -42,11 +48,19 @@ class Transaction(View):
         self._before = store.nodes
         self._started = store.version
         self._changes: dict[str, Node | None] = {}
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._seen: dict[str, Node | None] = {}
+        self._asked: set[str] = set()
+        self._listed: set[str] = set()
+        self._effects: list[Effect] = []
+        self._refused = False
+        self._revived = False
         self._log: list[tuple[str, tuple[Any, ...], Any]] = []
         self._changed_so_far = 0
         self._owned: dict[int, int] = {}
-        self._generation = 1 << 62
+        self._generation = MINE
+
+    def _changed(self, op: str, path: str, node: Node | None, removed: dict[str, Node]) -> None:
+        self._effects.append((op, path, node, removed))
 
     @property
     def log(self) -> list[tuple[str, tuple[Any, ...], Any]]:
@@ -63,32 +77,38 @@ class Transaction(View):
                     getattr(found, name)(*args)
         found._log = log
         found._started = -1
-        found._seen = {"/": (-1, -1)}  # nobody knows what has changed of what it saw
+        found._revived = True  # nobody knows what has changed of what it saw
         return found
 
     def _get(self, path: str, *, listing: bool = False) -> Node | None:
         if path in self._changes:
             return self._changes[path]
-        node = self._before.get(path)
-        if path not in self._seen:
-            if self.domid and len(self._seen) >= NODES:
-                raise StoreError(errno.ENOSPC, f"more than {NODES} nodes in one transaction")
-            self._seen[path] = _generations(node)
+        seen = self._seen
+        if path in seen:
+            return seen[path]
+        if self.domid and len(seen) >= NODES:
+            self._refused = True
+            raise StoreError(errno.ENOSPC, f"more than {NODES} nodes in one transaction")
+        node = seen[path] = self._before.get(path)
         return node
 
-    def _put(self, path: str, node: Node | None) -> None:
+    def put(self, path: str, node: Node | None) -> None:
+        """Have a node at a path, for now only here."""
         self._changes[path] = node
 
-    def _next(self) -> int:
+    def next_generation(self) -> int:
+        """Return a number larger than any of the store's."""
         self._generation += 1
         return self._generation
 
-    def _count(self, owner: int, step: int) -> None:
+    def count(self, owner: int, step: int) -> None:
+        """Keep count of the nodes a domain comes to own here."""
         self._owned[owner] = self._owned.get(owner, 0) + step
 
     def _room(self, owner: int, more: int) -> None:
         owned = self._store.owned.get(owner, 0) + self._owned.get(owner, 0)
         if owned + more > ENTRIES:
+            self._refused = True
             raise StoreError(errno.ENOSPC, f"domain {owner} owns {owned} nodes; {ENTRIES} are allowed")
 
     # operations, each noted with its answer ------------------------------------------------------------------------
@@ -116,11 +136,13 @@ class Transaction(View):
 
     def read(self, path: str, domid: int = 0) -> bytes:
         """Return a value."""
+        self._asked.add(path)
         value: bytes = self._noted("read", super().read, path, domid)
         return value
 
     def directory(self, path: str, domid: int = 0) -> list[str]:
         """Return the names of the children."""
+        self._listed.add(path)
         names: list[str] = self._noted("directory", super().directory, path, domid)
         return names
 
@@ -152,35 +174,67 @@ class Transaction(View):
     # the end -------------------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Carry out on the store what was done here, all of it or nothing.
+        """Put into the store what was changed here, all of it or nothing.
 
         Raises StoreError EAGAIN on a conflict, ENOSPC when the domain has come to own too much meanwhile.
         """
-        if self._store.version != self._started:
-            self._validate()
-        if self.domid and self._owned.get(self.domid, 0) > 0:
-            self._room(self.domid, 0)
-        self._store.committing = True
-        try:
-            for name, args, answer in self._log:
-                if answer is None:
-                    getattr(self._store, name)(*args)
-        finally:
-            self._store.committing = False
+        store, done, changes = self._store, self, self._changes
+        if store.version != self._started:
+            done, changes = self._validated()
+        if self.domid and done._owned.get(self.domid, 0) > 0:
+            done._room(self.domid, 0)
+        for path, node in changes.items():
+            if node is not None:
+                node.generation = store.next_generation() if node.generation >= MINE else node.generation
+                node.children_generation = store.next_generation() if node.children_generation >= MINE else node.children_generation
+            store.put(path, node)
+        for owner, step in done._owned.items():
+            store.count(owner, step)
+        for effect in done._effects:
+            store.on_change(*effect)
 
-    def _validate(self) -> None:
-        """Raise EAGAIN if what was answered here does not hold on the store as it is now."""
+    def _validated(self) -> tuple[Transaction, dict[str, Node | None]]:
+        """Return who did what can be done to the store as it is now, and what; raises StoreError EAGAIN when what was answered here does not hold there."""
         match self.engine:
             case "serial":
                 raise StoreError(errno.EAGAIN, f"transaction {self.tid}: the store has changed meanwhile")
             case "naive":
-                for path, generations in self._seen.items():
-                    if _generations(self._store.nodes.get(path)) != generations:
+                if self._revived:
+                    raise StoreError(errno.EAGAIN, f"transaction {self.tid}: it is not known what changed meanwhile")
+                for path, node in self._seen.items():
+                    if self._store.nodes.get(path) is not node:
                         raise StoreError(errno.EAGAIN, f"transaction {self.tid}: {path} changed meanwhile")
+                return self, self._changes
             case "irmin":
-                self._replay()
+                merged = self._merged()
+                if merged is not None:
+                    return self, merged
+                again = self._replayed()
+                return again, again._changes
 
-    def _replay(self) -> None:
+    def _merged(self) -> dict[str, Node | None] | None:
+        """Return the nodes changed here with what others changed of them; None when only a replay can tell."""
+        if self._refused or self._revived:
+            return None
+        nodes, merged = self._store.nodes, self._changes
+        for path, was in self._seen.items():
+            now = nodes.get(path)
+            if now is was:
+                continue
+            if was is None or now is None or now.perms != was.perms:
+                return None
+            if (now.generation != was.generation and path in self._asked) or (now.children_generation != was.children_generation and path in self._listed):
+                return None
+            if path in self._changes:
+                both = _both(was, now, self._changes[path])
+                if both is None:
+                    return None
+                merged = merged.copy() if merged is self._changes else merged
+                merged[path] = both
+        return merged
+
+    def _replayed(self) -> Transaction:
+        """Return another transaction in which everything was done again; raises EAGAIN when it was answered otherwise."""
         again = Transaction(self._store, self.tid, self.domid)
         for name, args, answer in self._log:
             try:
@@ -191,7 +245,22 @@ class Transaction(View):
                 now = error.name
             if now != answer:
                 raise StoreError(errno.EAGAIN, f"transaction {self.tid}: {name} {args[0]} would be answered otherwise now")
+        return again
 
 
-def _generations(node: Node | None) -> tuple[int, int]:
-    return (0, 0) if node is None else (node.generation, node.children_generation)
+def _both(was: Node, now: Node, mine: Node | None) -> Node | None:
+    """Return a node with the changes of both sides; None when they changed the same of it, or it was removed."""
+    if mine is None or (mine.generation != was.generation and now.generation != was.generation):
+        return None
+    side = now if mine.generation == was.generation else mine
+    if now.children_generation == was.children_generation:
+        return Node(side.value, side.perms, mine.children, side.generation, mine.children_generation)
+    if mine.children_generation == was.children_generation:
+        return Node(side.value, side.perms, now.children, side.generation, now.children_generation)
+    kept = len(was.children)
+    if mine.children[:kept] == was.children:
+        names = now.children + mine.children[kept:]
+    else:
+        had, have = set(was.children), set(mine.children)
+        names = (*(name for name in now.children if name in have or name not in had), *(name for name in mine.children if name not in had))
+    return Node(side.value, side.perms, names, side.generation, mine.children_generation)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirage_lab.runtime import World
@@ -422,22 +424,37 @@ def perform(view: View, ops: list[Op]) -> list[object]:
     answers: list[object] = []
     for op, path, value in ops:
         try:
-            if op == "read":
-                answers.append(view.read(path))
-            elif op == "list":
-                answers.append(view.directory(path))
-            elif op == "write":
-                view.write(path, value)
-            else:
-                view.rm(path)
+            match op:
+                case "read":
+                    answers.append(view.read(path))
+                case "list":
+                    answers.append(view.directory(path))
+                case "look":
+                    answers.append((view.exists(path), view.get_perms(path)))
+                case "write":
+                    view.write(path, value)
+                case "mkdir":
+                    view.mkdir(path)
+                case "perms":
+                    view.set_perms(path, ((len(value), "n"), (3, "r")))
+                case _:
+                    view.rm(path)
         except StoreError as error:
             answers.append(error.name)
     return answers
 
 
-mixed = st.lists(st.tuples(st.sampled_from(["read", "list", "write", "write", "rm"]), names, st.binary(max_size=2)), max_size=8)
+def whole(store: Store) -> tuple[dict[str, object], dict[int, int]]:
+    """Everything in it, and who owns how much."""
+    nodes: dict[str, object] = {path: (node.value, node.perms, set(node.children)) for path, node in store.nodes.items()}
+    return nodes, {who: count for who, count in store.owned.items() if count}
 
 
+kinds = st.sampled_from(["read", "list", "look", "write", "write", "mkdir", "perms", "rm"])
+mixed = st.lists(st.tuples(kinds, names, st.binary(max_size=2)), max_size=8)
+
+
+@settings(max_examples=400)
 @given(mixed, mixed, mixed)
 def test_a_transaction_that_commits_was_as_if_alone(before: list[Op], mine: list[Op], others: list[Op]) -> None:
     store, model = Store(), Store()
@@ -445,15 +462,55 @@ def test_a_transaction_that_commits_was_as_if_alone(before: list[Op], mine: list
     tx = Transaction(store, 1, 0)
     answers = perform(tx, mine)
     perform(store, others)
+    told: list[str] = []
+    store.on_change = lambda op, path, node, removed: told.append(path)
     try:
         tx.commit()
     except StoreError as error:
-        assert error.name == "EAGAIN"
+        assert error.name == "EAGAIN" and not told
         mine = []
-    else:
-        perform(model, before)
-        perform(model, others)
+    perform(model, before)
+    perform(model, others)
+    model.on_change = store.on_change
+    told, expected = [], told
+    if mine:
         assert perform(model, mine) == answers
-        assert {path: (node.value, set(node.children)) for path, node in store.nodes.items()} == {
-            path: (node.value, set(node.children)) for path, node in model.nodes.items()
-        }
+    assert whole(store) == whole(model) and told == expected
+
+
+@given(mixed, mixed)
+def test_a_transaction_that_would_be_answered_the_same_is_never_refused(mine: list[Op], others: list[Op]) -> None:
+    store, model = Store(), Store()
+    tx = Transaction(store, 1, 0)
+    answers = perform(tx, mine)
+    perform(store, others)
+    perform(model, others)
+    if perform(model, mine) == answers:
+        tx.commit()
+        assert whole(store) == whole(model)
+
+
+def test_no_request_leaves_anything_to_the_collector_of_garbage() -> None:
+    """`mirage-lab xenstored` lets it work only while nobody asks for anything."""
+    ring = Ring()
+
+    def ask(number: int) -> None:
+        ring.ask(wire.READ, b"nothing\0")
+        ring.ask(wire.WRITE, b"data/a/b\0%d" % number)
+        for commit in (b"T\0", b"F\0"):
+            tid = int(ring.ask(wire.TRANSACTION_START, b"\0")[:-1])
+            ring.ask(wire.READ, b"data/a/b\0", tid)
+            ring.ask(wire.WRITE, b"data/a/c\0%d" % number, tid)
+            ring.ask(wire.WRITE, b"data/a/b\0%d" % (number + 1))
+            ring.ask(wire.TRANSACTION_END, commit, tid)
+        ring.ask(wire.RM, b"data/a\0")
+
+    ask(0)
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(50):
+            ask(number)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

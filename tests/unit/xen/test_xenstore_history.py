@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mirage_lab import Lab
+from mirage_lab.irmin import BYTES, Repo
 from mirage_lab.irmin.commit import history
 from mirage_lab.irmin.errors import ObjectError
 from mirage_lab.runtime import World
@@ -98,8 +101,6 @@ def test_a_transaction_is_a_branch_that_is_merged_when_the_store_has_moved_on() 
 
 
 def test_a_history_in_memory_begins_anew_when_it_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mirage_lab.irmin import BYTES, Repo
-
     world = World(1)
     xenstored = Daemon(world, world.queue("dom0"), history=History(Repo(BYTES), 10))
     client = xenstored.connect()
@@ -107,6 +108,32 @@ def test_a_history_in_memory_begins_anew_when_it_is_long(monkeypatch: pytest.Mon
         client.write("/n", str(number))
     head = xenstored.history.head
     assert head is not None and len(history(head)) <= 12 and xenstored.history.entries()["/n"][0] == b"34"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["write", "rm", "begin", "end"]), names, st.binary(max_size=2)), max_size=12), st.sampled_from([None, 4]))
+def test_a_history_is_the_same_whenever_one_looks_at_it(ops: list[tuple[str, str, bytes]], most: int | None) -> None:
+    found = []
+    for look in (True, False):
+        world = World(1)
+        xenstored = Daemon(world, world.queue("dom0"), history=History(Repo(BYTES), most))
+        connection, tid = xenstored.connect()._connection, 0
+        for op, path, value in ops:
+            with contextlib.suppress(StoreError), xenstored.acting(connection, tid):
+                if op == "begin" and not tid:
+                    tid = connection.start()
+                elif op == "end" and tid:
+                    ending, tid = tid, 0
+                    connection.end(ending, True)
+                elif op == "write":
+                    connection.view(tid if value[:1] < b"\x80" else 0).write(path, value)
+                elif op == "rm":
+                    connection.view(0).rm(path)
+            assert not look or xenstored.history.head is not None
+        found.append(xenstored.history.head)
+    assert found[0] is not None and found[1] is not None
+    assert [commit.root.name for commit in history(found[1])] == [commit.root.name for commit in history(found[0])][: len(history(found[1]))]
+    if most is None:
+        assert found[0].name == found[1].name
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any, Final
 from mirage_lab.lab.making import as_disks
 from mirage_lab.lab.said import LabError
 from mirage_lab.vcpu.emulator import unicorn
+from mirage_lab.xen.abi.pv import NOTE_ENTRY
 from mirage_lab.xen.dom0.elf import ImageError, read_elf
 from mirage_lab.xen.dom0.image import Image
 
@@ -23,8 +24,8 @@ def guest_image(
 ) -> Image:
     """Return the image of a Xen guest that is machine code, for `lab.create`.
 
-    `kernel`: the file of a PVH guest (an ELF file of x86 with the note PHYS32_ENTRY), or its bytes; `cmdline`: what its
-    hvm_start_info says; `disk`: the disks it is created with, as for `lab.create`.
+    `kernel`: the file of a PVH guest (an ELF file of x86 with the note PHYS32_ENTRY) or of a PV guest of x86-64 (with other
+    notes of Xen), or its bytes; `cmdline`: what its start_info says; `disk`: the disks it is created with, as for `lab.create`.
     Raises LabError for what is none, GuestsMissing without an emulator (mirage_lab[guests]).
     """
     if isinstance(kernel, bytes | bytearray | memoryview):
@@ -42,9 +43,9 @@ def guest_image(
     unicorn()
     try:
         elf = read_elf(data)
+        flavour = elf.flavour
     except ImageError as error:
         raise LabError(f"{called}: {error}") from None
-    if elf.phys32_entry is None:
-        raise LabError(f"{called}: this ELF file has no note PHYS32_ENTRY (18) of Xen: it is no PVH kernel")
-    manifest = {"netifs": (), "bits": elf.bits, "entry": elf.phys32_entry, "disk": as_disks(disk)}
+    entry = elf.phys32_entry if flavour == "pvh" else elf.number(NOTE_ENTRY)
+    manifest = {"netifs": (), "bits": elf.bits, "boots": flavour, "entry": elf.entry if entry is None else entry, "disk": as_disks(disk)}
     return Image(name or called, kind="elf", memory_mib=memory_mib, cmdline=cmdline, manifest=manifest, data=data)

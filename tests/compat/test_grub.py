@@ -10,14 +10,14 @@ import pytest
 
 from mirage_lab import Lab, guest_image, ms
 
-PVH = Path("/usr/lib/grub-xen/grub-i386-xen_pvh.bin")
+KERNELS = Path("/usr/lib/grub-xen")
 PROMPT = "grub> "
 
 
-@pytest.fixture
-def kernel(require_file: Callable[[Path, str], Path]) -> Path:
-    """Return the file of GRUB."""
-    return require_file(PVH, "grub-xen-host")
+@pytest.fixture(params=["grub-i386-xen_pvh.bin", "grub-x86_64-xen.bin"], ids=["pvh", "pv"])
+def kernel(request: pytest.FixtureRequest, require_file: Callable[[Path, str], Path]) -> Path:
+    """Return the file of GRUB, for each way to boot."""
+    return require_file(KERNELS / request.param, "grub-xen-host")
 
 
 def shown(text: str) -> str:

@@ -19,6 +19,10 @@ MMU_UPDATE: Final = 1
 SET_GDT: Final = 2
 STACK_SWITCH: Final = 3
 SET_CALLBACKS: Final = 4
+FPU_TASKSWITCH: Final = 5
+SET_DEBUGREG: Final = 8
+GET_DEBUGREG: Final = 9
+UPDATE_DESCRIPTOR: Final = 10
 MEMORY_OP: Final = 12
 MULTICALL: Final = 13
 UPDATE_VA_MAPPING: Final = 14
@@ -29,6 +33,7 @@ GRANT_TABLE_OP: Final = 20
 VM_ASSIST: Final = 21
 IRET: Final = 23
 VCPU_OP: Final = 24
+SET_SEGMENT_BASE: Final = 25
 MMUEXT_OP: Final = 26
 SCHED_OP: Final = 29
 CALLBACK_OP: Final = 30
@@ -37,6 +42,9 @@ PHYSDEV_OP: Final = 33
 HVM_OP: Final = 34
 SYSCTL: Final = 35
 DOMCTL: Final = 36
+
+PV_CALLS: Final = frozenset({0, 1, 2, 3, 4, 5, 8, 9, 10, 14, 21, 23, 25, 26, 30})
+"""Those that are for PV guests of x86 alone."""
 
 HYPERCALL_NAMES: Final[dict[int, str]] = {
     0: "set_trap_table",

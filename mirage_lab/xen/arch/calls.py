@@ -18,8 +18,10 @@ from mirage_lab.xen.abi.errno import E2BIG, EFAULT, EINVAL, ENOSYS
 from mirage_lab.xen.hypervisor import Domain, Hypervisor
 from mirage_lab.xen.hypervisor.grant_table import SIZES
 
-__all__ = ["hypercall"]
+__all__ = ["REGISTERS", "hypercall"]
 
+REGISTERS: Final = struct.Struct("<5Q")
+"""The arguments of a hypercall, where they are all there is to it."""
 CONSOLE_PIECE: Final = 1_024
 MOST_CONSOLE: Final = 1 << 16
 MOST_GRANTS: Final = 4_096
@@ -95,8 +97,8 @@ def hypercall(xen: Hypervisor, domain: Domain, cpu: Cpu, number: int, args: list
             return _with(xen, domain, cpu, (number, args[0]), args[1], args[2], args[2] if several else 1, wide)
         case nr.EVENT_CHANNEL_OP | nr.SCHED_OP | nr.XEN_VERSION | nr.MEMORY_OP | nr.HVM_OP:
             return _with(xen, domain, cpu, (number, args[0]), args[1], 1, 1, wide)
-        case nr.UPDATE_VA_MAPPING:
-            return -ENOSYS  # the page tables of a PVH guest are its own
+        case _ if number in nr.PV_CALLS:
+            return xen.hypercall(domain, number, 0, bytearray(REGISTERS.pack(*args)), 1)
         case _:
             return xen.hypercall(domain, number, args[0], None, 1)
 

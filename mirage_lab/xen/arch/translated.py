@@ -173,6 +173,10 @@ class Translated(Vcpu):
         self.domain.grants.place(self.xen, index, page)
         return 0
 
+    def arch_call(self, number: int, arg: Arg) -> int:
+        """The page tables of such a guest are its own, and so are its descriptors and traps."""
+        return -ENOSYS
+
     def hvm_op(self, op: int, arg: Arg) -> int:
         """Hypercall 34: parameters."""
         if op not in (hvm.SET_PARAM, hvm.GET_PARAM):

@@ -79,6 +79,10 @@ class Vcpu(ABC):
         """Answer hypercall 34; 0 or a negative errno."""
 
     @abstractmethod
+    def arch_call(self, number: int, arg: Arg) -> int:
+        """Answer a hypercall of PV guests alone, whose arguments are in `arg`; 0 or more, or a negative errno."""
+
+    @abstractmethod
     def memory_map(self) -> list[tuple[int, int, int]]:
         """Return (address, size, type) of each region, as e820 has them."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from mirage_lab.signatures.errors import MirageError
 
@@ -15,6 +15,7 @@ __all__ = ["PHYS32_ENTRY", "Elf", "ImageError", "Segment", "read_elf"]
 
 PHYS32_ENTRY: Final = 18
 """XEN_ELFNOTE_PHYS32_ENTRY: where a PVH guest begins."""
+EM_X86_64: Final = 62
 PT_LOAD: Final = 1
 PT_NOTE: Final = 4
 SHT_NOTE: Final = 7
@@ -51,11 +52,26 @@ class Elf:
     segments: tuple[Segment, ...]
     notes: dict[int, bytes]
 
+    def number(self, note: int) -> int | None:
+        """Return what a note says that is a number, None without it."""
+        found = self.notes.get(note)
+        return None if found is None else int.from_bytes(found[:8], "little")
+
+    @property
+    def flavour(self) -> Literal["pvh", "pv"]:
+        """How it boots: `pvh` if it can, otherwise `pv`; raises ImageError for what this machine has no way to boot."""
+        if PHYS32_ENTRY in self.notes:
+            return "pvh"
+        if not self.notes:
+            raise ImageError("this ELF file has no note of Xen: it is neither a PVH kernel (note PHYS32_ENTRY) nor a PV kernel")
+        if self.bits != 64 or self.machine != EM_X86_64:
+            raise ImageError("a PV kernel of 32 bits: this machine boots PV kernels of x86-64, and PVH kernels (note PHYS32_ENTRY)")
+        return "pv"
+
     @property
     def phys32_entry(self) -> int | None:
         """Where a PVH guest begins, None if it is no PVH guest."""
-        note = self.notes.get(PHYS32_ENTRY)
-        return None if note is None else int.from_bytes(note[:8], "little")
+        return self.number(PHYS32_ENTRY)
 
 
 def read_elf(data: bytes) -> Elf:

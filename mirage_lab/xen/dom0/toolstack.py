@@ -23,8 +23,10 @@ from mirage_lab.xen.dom0.blkback import Blkback
 from mirage_lab.xen.dom0.builder import Built, build
 from mirage_lab.xen.dom0.consoled import Consoled, ConsoleLog
 from mirage_lab.xen.dom0.disk import Disk, Volume, open_disk
+from mirage_lab.xen.dom0.elf import ImageError, read_elf
 from mirage_lab.xen.dom0.image import Image
 from mirage_lab.xen.dom0.netback import Netback
+from mirage_lab.xen.dom0.pvbuilder import build_pv
 from mirage_lab.xen.dom0.pvhbuilder import LARGEST_MIB as LARGEST_MIB_PVH
 from mirage_lab.xen.dom0.pvhbuilder import build_pvh
 from mirage_lab.xen.hypervisor import Domain, Hypervisor
@@ -159,11 +161,15 @@ class Toolstack:
             return domain, build(xen, domain, image.data or f"python unikernel {image.name}\n".encode(), cmdline)
         if image.kind != "elf":
             raise ToolstackError(f"{name}: an image of kind {image.kind} needs a CPU that this machine has not")
-        if mib > LARGEST_MIB_PVH:
-            raise ToolstackError(f"{name}: {mib} MiB of memory; a PVH guest has at most {LARGEST_MIB_PVH}")
-        domain = xen.create_domain(name, mib << 8, translated=0)
         try:
-            return domain, build_pvh(xen, domain, image.data, image.cmdline)
+            flavour = read_elf(image.data).flavour
+        except ImageError as error:
+            raise ToolstackError(f"{name}: {error}") from None
+        if flavour == "pvh" and mib > LARGEST_MIB_PVH:
+            raise ToolstackError(f"{name}: {mib} MiB of memory; a PVH guest has at most {LARGEST_MIB_PVH}")
+        domain = xen.create_domain(name, mib << 8, translated=0 if flavour == "pvh" else None)
+        try:
+            return domain, (build_pvh if flavour == "pvh" else build_pv)(xen, domain, image.data, image.cmdline)
         except MirageError as error:
             xen.destroy(domain)
             raise ToolstackError(f"{name}: {error}") from None

@@ -67,6 +67,9 @@ class MachineVcpu(Protocol):
     def hvm_op(self, op: int, arg: Arg) -> int:
         """Answer hypercall 34; 0 or a negative errno."""
 
+    def arch_call(self, number: int, arg: Arg) -> int:
+        """Answer a hypercall of PV guests alone, whose arguments are in `arg`; 0 or more, or a negative errno."""
+
     def memory_map(self) -> list[tuple[int, int, int]]:
         """Return (address, size, type) of each region, as e820 has them."""
 

@@ -23,6 +23,7 @@ from mirage_lab.xen.abi.xen import (
     HYPERCALL_NAMES,
     MEMORY_OP,
     PAGE_SHIFT,
+    PV_CALLS,
     SCHED_OP,
     SET_TIMER_OP,
     UPDATE_VA_MAPPING,
@@ -93,7 +94,16 @@ def _hvm_op(op: int) -> Handler:
     return handler
 
 
+def _arch_call(number: int) -> Handler:
+    def handler(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+        return -ENOSYS if domain.machine is None else domain.machine.arch_call(number, arg)
+
+    return handler
+
+
 def _update_va_mapping(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    if domain.machine is not None:
+        return domain.machine.arch_call(UPDATE_VA_MAPPING, arg)
     address, pte, _ = memory.VA_MAPPING_ARG.unpack_from(arg)
     mine = domain.memory
     if not pte & memory.PAGE_PRESENT:
@@ -147,6 +157,7 @@ HYPERCALLS: Final[dict[int, dict[int, Handler]]] = {
         memory.MEMORY_MAP: _memory_map,
     },
     HVM_OP: {op: _hvm_op(op) for op in (hvm.SET_PARAM, hvm.GET_PARAM, hvm.SET_EVTCHN_UPCALL_VECTOR)},
+    **{number: {ANY: _arch_call(number)} for number in PV_CALLS},
     UPDATE_VA_MAPPING: {ANY: _update_va_mapping},
     SET_TIMER_OP: {ANY: scheduling.set_timer},
     XEN_VERSION: {

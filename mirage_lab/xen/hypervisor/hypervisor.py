@@ -7,6 +7,7 @@ from typing import Final
 
 from mirage_lab.runtime import World, costs
 from mirage_lab.runtime.clock import show
+from mirage_lab.signatures.errors import MirageError
 from mirage_lab.tracing.recorder import Kind
 from mirage_lab.xen.abi import sched, shared_info
 from mirage_lab.xen.abi.errno import EFAULT, EINVAL, ENOSYS
@@ -21,8 +22,12 @@ __all__ = ["Hypervisor"]
 
 DMESG: Final = 2_000
 FIRST_MFN: Final = 0x1000
-XEN_FRAMES: Final = 1 << 36
-"""Frames the hypervisor owns itself (shared_info, grant tables) are counted from here."""
+XEN_FRAMES: Final = 1 << 27
+"""Frames the hypervisor owns itself (grant tables) are counted from here: the CPUs of guests have 40 bits of address."""
+SHARED_FRAMES: Final = XEN_FRAMES + (1 << 26)
+"""The shared_info pages, by domid."""
+PRIVATE_FRAMES: Final = SHARED_FRAMES + (1 << 25)
+"""Of each PV guest's CPU: what only the hypervisor has there."""
 _NO_ARG: Final = bytearray(0)
 
 
@@ -57,8 +62,7 @@ class Hypervisor:
         `translated`: the guest knows its frames by its own numbers only (HVM, PVH, ARM), this is the first; never by the machine's.
         """
         domid = self._free_domid()
-        memory = DomainMemory(nr_pages, Mfn(self._next_mfn if translated is None else translated))
-        self._next_mfn += nr_pages
+        memory = DomainMemory(nr_pages, self._free_frames(nr_pages) if translated is None else Mfn(translated))
         queue = self.world.queue(name)
         queue.guest = guest
         domain = Domain(self, domid, name, memory, queue)
@@ -75,6 +79,20 @@ class Hypervisor:
             domid, self._next_domid = self._next_domid, (self._next_domid + 1) % DOMID_FIRST_RESERVED
             if domid not in self.domains:
                 return Domid(domid)
+
+    def _free_frames(self, nr_pages: int) -> Mfn:
+        """Return the first of some machine frames in a row that are no domain's: the next ones, and when those are used up the lowest."""
+        first = self._next_mfn
+        if first + nr_pages > XEN_FRAMES:
+            first = FIRST_MFN
+            for memory in sorted((domain.memory for domain in self.domains.values() if domain.memory.base >= FIRST_MFN), key=lambda memory: memory.base):
+                if first + nr_pages <= memory.base:
+                    break
+                first = max(first, memory.base + memory.nr_pages)
+            if first + nr_pages > XEN_FRAMES:
+                raise MirageError(f"this machine has no {nr_pages >> 8} MiB in a row left: destroy some domains")
+        self._next_mfn = first + nr_pages
+        return Mfn(first)
 
     def domain(self, domid: int) -> Domain | None:
         """Return a domain by number."""
@@ -196,6 +214,6 @@ class Hypervisor:
 
 def shared_info_mfn(domain: Domain) -> int:
     """Return the machine frame of a domain's shared_info page."""
-    return 2 * XEN_FRAMES + domain.domid
+    return SHARED_FRAMES + domain.domid
 
 

@@ -5,10 +5,11 @@
     web              nine lines that answer a browser          static_website   files out of a KV_RO
     dns              a name server whose zone is a file        lookup           asks for a name
     router           forwards between two networks         site             files out of a KV_RO over HTTP/1.1
-    services         echo, discard and chargen
+    services         echo, discard and chargen              block            writes sectors of a disk, reads them back
     iperf3           what `iperf3 -c` measures against         iperf3_client    what measures against `iperf3 -s`
 """
 
+from mirage_lab.skeleton.block import block
 from mirage_lab.skeleton.dns import dns, lookup
 from mirage_lab.skeleton.hello import hello
 from mirage_lab.skeleton.iperf3 import iperf3, iperf3_client
@@ -22,6 +23,7 @@ from mirage_lab.skeleton.threads import heads_and_tails
 from mirage_lab.skeleton.web import web
 
 __all__ = [
+    "block",
     "dns",
     "heads_and_tails",
     "hello",

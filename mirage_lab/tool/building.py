@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mirage_lab.functoria import Impl, Vertex
 from mirage_lab.signatures.functor import Unikernel
+from mirage_lab.tool.devices.block import wanted
 from mirage_lab.tool.devices.catalogue import CATALOGUE, SELDOM
 from mirage_lab.tool.sealing import Sealed, digest, seal
 from mirage_lab.xen.dom0.image import Image
@@ -66,7 +67,7 @@ def manifest(plan: Plan, sealed: Sealed | None = None) -> dict[str, Any]:
         "linked": list(linked.items()),
         "left_out": [module_type for module_type in CATALOGUE if module_type not in used | SELDOM and not _inside(module_type, used)],
         "netifs": [impl.keys["dev"] for impl in impls if impl.name == "netif"],
-        "blocks": [impl.keys["dev"] for impl in impls if impl.name == "block"],
+        "blocks": [dev for impl in impls if (dev := wanted(impl)) is not None],
         "address": next((impl.keys["address"] for impl in impls if impl.keys.get("address")), None),
         "profile": plan.profile or "today",
         "keys": dict(plan.keys),

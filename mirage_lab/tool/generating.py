@@ -74,14 +74,15 @@ def configure_files(plan: Plan, config: Path) -> list[Write]:
     here = config.parent
     vifs = sum(vertex.module_type == "NETWORK" for vertex in plan.vertices)
     main = MAIN_XEN if plan.target == "xen" else MAIN_UNIX
-    devs = [str(vertex.what.keys["dev"]) for vertex in plan.vertices if isinstance(vertex.what, Impl) and vertex.what.name == "block"]
+    impls = [vertex.what for vertex in plan.vertices if isinstance(vertex.what, Impl) and vertex.what.module_type == "BLOCK"]
+    devs = [str(impl.keys.get("dev") or impl.keys["path"]) for impl in impls if impl.name != "ramdisk"]
     disks = f", disk=[{', '.join(map(_disk, devs))}]" if devs else ""
     files = [
         Write(here / "Makefile", MAKEFILE.format(config=config.name, target=plan.target)),
         Write(here / "main.py", main.format(name=plan.name, config=config.name, vifs=vifs, disks=disks)),
     ]
     plugs = ", ".join(["'bridge=br0'"] * vifs)
-    lines = ", ".join(f"'format=raw, vdev={device_name(number)}, access=rw, target={dev}'" for dev, number in zip(devs, _numbers(devs), strict=True))
+    lines = ", ".join(repr(f"format=raw, vdev={device_name(number)}, access=rw, target={dev}") for dev, number in zip(devs, _numbers(devs), strict=True))
     disks = f"disk = [ {lines} ]\n" if devs else ""
     return [*files, Write(here / f"{plan.name}.xl", XL.format(name=plan.name, config=config.name, vifs=plugs, disks=disks))]
 

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 
 from mirage_lab.runtime import RunQueue
+from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.xen.abi import event_channel as abi
 from mirage_lab.xen.abi.errno import check
 from mirage_lab.xen.abi.gate import Gate
@@ -97,7 +98,9 @@ class Events:
         return Port(_U32.unpack_from(arg, 8)[0])
 
     def bind_interdomain(self, remote: Domid, remote_port: Port) -> Port:
-        """Return our end of the channel that `remote` offers."""
+        """Return our end of the channel that `remote` offers; raises LocalProtocolError."""
+        if not 0 <= remote_port <= 0xFFFF_FFFF:
+            raise LocalProtocolError(f"event channel {remote_port} of domain {remote}: a port is 0 or more, of 32 bits")
         arg = bytearray(abi.BIND_INTERDOMAIN_ARG.pack(remote, remote_port, 0))
         check(self._gate.call(EVENT_CHANNEL_OP, abi.BIND_INTERDOMAIN, arg), f"bind_interdomain to port {remote_port} of domain {remote}")
         return Port(_U32.unpack_from(arg, 8)[0])

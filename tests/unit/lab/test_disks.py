@@ -12,6 +12,9 @@ import pytest
 from mirage_lab import Lab, configure, devices, ms, seconds, unikernel
 from mirage_lab.lab.said import LabError
 from mirage_lab.signatures import Block, Console
+from mirage_lab.signatures.errors import DescriptionError
+from mirage_lab.skeleton import block
+from mirage_lab.tool.generating import configure_files
 from mirage_lab.xen.dom0 import Disk, Image
 from mirage_lab.xen.dom0.disk import DiskError
 from mirage_lab.xen.dom0.toolstack import ToolstackError
@@ -56,6 +59,38 @@ def test_a_disk_is_a_path_bytes_or_a_dict(lab: Lab, tmp_path: Path) -> None:
     assert file.read_bytes()[0] == 5
     assert boots(lab, image(), disk=[{"path": file, "writable": True}]) == "boot 6"
     assert file.read_bytes()[0] == 6
+
+
+def test_the_block_of_mirage_skeleton_passes_on_a_disk_and_on_a_ramdisk(lab: Lab) -> None:
+    small = [b"x" * 512, b"y" * 512 * 90]
+    for device, disks, passed in ((devices.block("xvda"), [Disk(size=1 << 20)], 14), (devices.ramdisk(), [], 14), (devices.block("xvdb"), small, 12)):
+        vm = lab.create(block(devices.default_console, device), disk=disks)
+        vm.unpause()
+        lab.run(ms(100))
+        assert vm.console.lines[-1] == f"passed {passed}, failed 0", vm.console.text
+    vm = lab.create(block(devices.default_console, devices.block("xvda")), disk=[{"size": 512 * 9, "readonly": True}])
+    vm.unpause()
+    lab.run(ms(100))
+    assert vm.console.lines[-4:] == [
+        "sectors = 9, read_write = False, sector_size = 512",
+        "reading past the end: xvda: sectors 9 to 9 of a disk that ends at 8",
+        "reading half a sector: xvda: a buffer of 1 bytes; buffers are whole sectors of 512",
+        "passed 2, failed 0",
+    ]
+
+
+def test_the_files_of_configure_say_which_disks_there_are(tmp_path: Path) -> None:
+    def files(disk: Any) -> dict[str, str]:
+        plan = configure(counting(devices.default_console, disk), "counting")
+        return {write.path.name: write.text for write in configure_files(plan, tmp_path / "config.py")}
+
+    written = files(devices.block_of_file("images/disk.img"))
+    assert "disk=['images/disk.img'])" in written["main.py"]
+    assert "disk = [ 'format=raw, vdev=xvda, access=rw, target=images/disk.img' ]" in written["counting.xl"]
+    written = files(devices.block("xvdb"))
+    assert "disk=[dict(size=1 << 20, vdev='xvdb')])" in written["main.py"] and "vdev=xvdb" in written["counting.xl"]
+    with pytest.raises(DescriptionError, match=r"block is for target xen, not unix: use devices.ramdisk\(\)"):
+        configure(counting(devices.default_console, devices.block()), target="unix")
 
 
 def test_a_domain_that_is_replaced_keeps_its_disks_as_they_were_given(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -308,6 +309,45 @@ def test_a_full_disk_of_the_host_is_an_error_of_the_disk(monkeypatch: pytest.Mon
     host = Host(body, Disk(size=1 << 20))
     assert "write of sector 16: error from the back end" in str(host.came)
     assert "no more are kept in memory: request refused" in host.toolstack.dmesg()
+
+
+class Full:
+    """A file on a disk that is full."""
+
+    def seek(self, at: int) -> int:
+        return at
+
+    def write(self, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_host_without_space_is_an_error_of_the_disk_and_the_guest_goes_on(tmp_path: Path) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(pattern(8))
+
+    async def body(os: MiniOS, disk: Any) -> object:
+        volume = toolstack.blkback.of(1)[0].volume
+        whole, volume._file = volume._file, Full()
+        try:
+            await disk.write(0, [bytes(512)])
+        except DeviceError as error:
+            volume._file = whole
+            return str(error), await read_all(os, disk)
+
+    toolstack = Toolstack(World(1), boot=boot)
+    MADE.append(toolstack)
+    came: list[object] = []
+
+    async def entry(os: MiniOS) -> None:
+        came.append(await body(os, await os.block("xvda")))
+
+    toolstack.unpause(toolstack.create(Image("guest", entry=entry), disk=[Disk(path=str(file), writable=True)], memory_mib=8))
+    toolstack.world.advance(seconds(1))
+    assert came == [("xvda: write of sector 0: error from the back end; `%xl dmesg` tells why", pattern(8))]
+    assert "blkback: guest/xvda: disk.img: No space left on device: request refused" in toolstack.dmesg()
 
 
 def test_a_volume_takes_no_memory_for_what_nobody_wrote() -> None:

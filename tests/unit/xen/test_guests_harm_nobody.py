@@ -233,6 +233,19 @@ def test_what_a_domain_has_mapped_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
 # the toolstack ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("port", ["-7", "99999999999999999999", "4000"])
+def test_a_vif_whose_event_channel_cannot_be_is_closed(port: str) -> None:
+    async def entry(os: MiniOS) -> None:
+        for name, value in (("tx-ring-ref", "8"), ("rx-ring-ref", "9"), ("event-channel", port), ("state", "4")):
+            if name.endswith("ref"):
+                value = str(os.gnttab.grant(Domid(0), os.pages.allocate()))
+            await os.xs.write(f"device/vif/0/{name}", value)
+        await idle(os)
+
+    _, toolstack, _ = beside(entry)
+    assert toolstack.netback.statistics()["guest"].state == "Closed" and "netback: guest: connecting: " in toolstack.dmesg()
+
+
 def test_a_vif_without_a_segment_is_refused_before_anything_is_built() -> None:
     world = World(1)
     toolstack = Toolstack(world, boot=boot)

@@ -19,12 +19,15 @@ from mirage_lab.jupyter.live import Live
 from mirage_lab.lab import Lab
 from mirage_lab.lab.views import graph
 from mirage_lab.lab.views.catalogue import VIEWS
+from mirage_lab.lab.views.cpu import vcpu_of
 from mirage_lab.lab.views.kinds import View
 
 __all__ = ["MODULES", "GraphWidget", "LabWidget", "esm", "widget_for"]
 
 STATIC: Final = Path(__file__).parent / "static"
-MODULES: Final = ("dom", "graph", "boottime", "bootparts", "boot", "stack", "packetparts", "packets", "xenstore", "history", "dashboard", "console", "lab")
+MODULES: Final = (
+    "dom", "graph", "boottime", "bootparts", "boot", "cpuparts", "cpu", "stack", "packetparts", "packets", "xenstore", "history", "dashboard", "console", "lab",
+)  # fmt: skip
 _IMPORT = re.compile(r"^import\b[^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(async )?(function|const|class)\b)", re.MULTILINE)
 
@@ -119,8 +122,10 @@ class GraphWidget(_Widget):
 def widget_for(kind: str, lab: Lab, name: str) -> LabWidget:
     """Return the widget that fits an object of a lab: all tabs for the lab itself, one open at what the object is for others."""
     tab, look = FITTING.get(kind, ("", ""))
+    if kind == "Vm" and vcpu_of(lab, name) is not None:
+        tab, look = "cpu", "cpu.0.domain"
     names = [view.name for view in VIEWS]
     if tab not in names:
         return LabWidget(lab)
-    seen = {look: name, "console.domain": name, "graph.domain": name} if kind == "Vm" else {look: name} if look else {}
+    seen = {look: name, "boot.domain": name, "console.domain": name, "graph.domain": name} if kind == "Vm" else {look: name} if look else {}
     return LabWidget(lab, VIEWS, tab, seen)

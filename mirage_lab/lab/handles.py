@@ -90,7 +90,10 @@ class Vm:
         if self.state == "gone":
             return None
         from mirage_lab.lab.pictures import vm_svg
+        from mirage_lab.lab.views import cpu
 
+        if cpu.vcpu_of(self._lab, self.name) is not None:
+            return cpu.VIEW.picture(self._lab, {"cpu.0.domain": self.name})
         return vm_svg(self._lab.machine, self.name)
 
 

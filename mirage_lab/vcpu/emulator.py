@@ -18,13 +18,14 @@ from typing import Any, Final
 
 from mirage_lab.signatures.errors import MirageError
 
-__all__ = ["Batch", "Emulator", "GuestsMissing"]
+__all__ = ["Batch", "Emulator", "GuestsMissing", "missing"]
 
 PAGE: Final = 4096
 _COUNT: Final = struct.Struct("<Q")
 _SPAN: Final = 2_048
 """Bytes at the beginning of Unicorn's own record that are looked through for its counter."""
 _places: dict[str, int] = {}
+MISSING: Final = "guests of machine code need an emulator of CPUs: pip install 'mirage_lab[guests]' (unicorn, GPL v2)"
 
 
 class GuestsMissing(MirageError):
@@ -36,8 +37,19 @@ def unicorn() -> Any:
     try:
         import unicorn as module
     except ImportError:
-        raise GuestsMissing("guests of machine code need an emulator of CPUs: pip install 'mirage_lab[guests]' (unicorn, GPL v2)") from None
+        raise GuestsMissing(MISSING) from None
     return module
+
+
+def missing() -> str:
+    """Return how to get what guests of machine code need; "" when it is there.  Nothing is imported for it."""
+    from importlib.util import find_spec
+
+    try:
+        there = find_spec("unicorn") is not None
+    except ValueError:
+        there = False
+    return "" if there else MISSING
 
 
 class Batch:
@@ -150,6 +162,11 @@ class Emulator:
     def device_in(self, begin: int, end: int) -> bool:
         """True if a device is somewhere from `begin` to `end`."""
         return any(first < end and begin < last for first, last in self._devices)
+
+    @property
+    def devices(self) -> list[tuple[int, int]]:
+        """Where reads and writes go to functions: (address, size)."""
+        return [(address, size) for address, (size, kept) in self._buffers.items() if kept is None]
 
     def forget_code(self, address: int = 0, size: int = 0) -> None:
         """What was translated may have changed; without a place, all of it."""

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import DEMO, Desk, notebook
 
-TABS = ("dashboard", "graph", "boot", "stack", "packets", "xenstore", "history")
+TABS = ("dashboard", "graph", "boot", "cpu", "stack", "packets", "xenstore", "history")
 KEYS = ("d", "d", "j", "k", "x", "z", "Enter", "ArrowDown", "ArrowUp", "ArrowLeft", "ArrowRight")
 GRAVE = ("serious", "critical")
 

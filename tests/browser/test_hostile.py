@@ -45,7 +45,7 @@ def test_html_from_a_guest_never_becomes_an_element(desk: Desk) -> None:
     desk.open("hostile.ipynb", notebook(*cells)).run()
     assert desk.errors == []
     desk.view.locator(".ml-transport").wait_for()
-    for tab in ("dashboard", "graph", "boot", "stack", "packets", "xenstore", "history"):
+    for tab in ("dashboard", "graph", "boot", "cpu", "stack", "packets", "xenstore", "history"):
         desk.tab(tab)
         if tab == "packets":
             field = desk.view.get_by_label("display filter")

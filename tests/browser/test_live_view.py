@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-TABS = ("dashboard", "graph", "boot", "stack", "packets", "xenstore", "history")
+TABS = ("dashboard", "graph", "boot", "cpu", "stack", "packets", "xenstore", "history")
 
 
 @pytest.mark.parametrize("tab", TABS)

@@ -6,8 +6,8 @@ const BOOT_CELL = 10;
 const BOOT_CELLS = 64;
 
 /** Pages: cells, each page one; a long run is folded into one row of cells. */
-export function bootMemory(host) {
-  const by = el("select", { on: { change: (event) => host.look({ "boot.colour": event.target.value }) } });
+export function bootMemory(host, names = { colour: "boot.colour", run: "boot.run" }) {
+  const by = el("select", { on: { change: (event) => host.look({ [names.colour]: event.target.value }) } });
   by.append(el("option", { value: "type" }, "what it is for"), el("option", { value: "owner" }, "owner"), el("option", { value: "grant" }, "grant"));
   const legend = el("ul", { class: "ml-boot-legend" });
   const title = svg("title", {}, "memory map");
@@ -44,7 +44,7 @@ export function bootMemory(host) {
 
   /** What a run is called on the map: a letter and a colour, both by its place in the legend. */
   const letter = (order, name) => String.fromCharCode(65 + (order.indexOf(name) % 26));
-  const paint = (order, name) => ({ "data-colour": order.indexOf(name) % 8, "data-plain": name === "kernel" || name === "not granted" ? "yes" : null });
+  const paint = (order, name) => ({ "data-colour": order.indexOf(name) % 8, "data-plain": name === "kernel" || name === "RAM" || name === "not granted" ? "yes" : null });
 
   function tell(run) {
     const pages = `${showCount(run.count)} page${run.count === 1 ? "" : "s"}`;
@@ -53,7 +53,7 @@ export function bootMemory(host) {
   }
 
   function choose(run) {
-    host.look({ "boot.run": run.first });
+    host.look({ [names.run]: run.first });
     page.value = run.first;
     setText(bytes, "");
   }
@@ -141,7 +141,8 @@ export function bootMemory(host) {
       detail.hidden = !run;
       if (run) {
         if (!page.value) page.value = run.first;
-        const frames = run.first < memory.nr_pages ? `; machine frames from 0x${(memory.base + run.first).toString(16)}` : "; beyond RAM: a mapping";
+        const inside = run.first >= memory.ram[0] && run.first < memory.ram[1];
+        const frames = !inside ? "; beyond RAM" : memory.own_frames ? "" : `; machine frames from 0x${(memory.base + run.first).toString(16)}`;
         setText(words, `${tell(run)}; address 0x${(run.first * 4096).toString(16)}${frames}`);
       }
     },

@@ -4,6 +4,7 @@
 import { button, eachRow, el, labelled, roving, setAttrs, setText, showCount, showTime } from "./dom.js";
 import { bootView } from "./boot.js";
 import { consoleDrawer } from "./console.js";
+import { cpuView } from "./cpu.js";
 import { dashboardView } from "./dashboard.js";
 import { graphView } from "./graph.js";
 import { historyView } from "./history.js";
@@ -11,7 +12,7 @@ import { packetsView } from "./packets.js";
 import { stackView } from "./stack.js";
 import { xenstoreView } from "./xenstore.js";
 
-const LAB_TABS = { dashboard: dashboardView, graph: graphView, boot: bootView, stack: stackView, packets: packetsView, xenstore: xenstoreView, history: historyView };
+const LAB_TABS = { dashboard: dashboardView, graph: graphView, boot: bootView, cpu: cpuView, stack: stackView, packets: packetsView, xenstore: xenstoreView, history: historyView };
 const LAB_ANNOUNCE_MS = 1000;
 const LAB_ANSWER_MS = 30000;
 

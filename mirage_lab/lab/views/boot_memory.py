@@ -10,13 +10,14 @@ knows.  A grant table is the guest's to write: an entry counts when its frame is
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from mirage_lab.lab.said import LabError
 from mirage_lab.lab.views.boot_bytes import domain_named, rows_of
 from mirage_lab.lab.views.kinds import Args, text, whole
+from mirage_lab.lab.views.machine_memory import laid_out, translated
 from mirage_lab.tracing.svg import FAINT, INK, MUTED, OKABE_ITO, Svg, visible
 from mirage_lab.xen.abi import grant_table as abi
 from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE
@@ -33,6 +34,8 @@ RUNS: Final = 240
 """Runs sent at most; a map with more is drawn by kind alone, and what is left after that is counted."""
 MAPPED: Final = 512
 REFS: Final = 8
+PLAIN: Final = ("kernel", "RAM")
+"""Pages that a kernel uses as it likes, of Python and of machine code."""
 VIFS: Final = 8
 STAGED: Final = 256
 
@@ -60,13 +63,62 @@ class Run:
 
 
 def runs_of(lab: Lab, domain: Domain) -> list[Run]:
-    """Return all pages of a domain in order: its RAM, then what it has mapped."""
+    """Return all pages of a domain in order: its RAM, then what it has mapped.  A guest that has frames of its own: by its numbers."""
     names = {info.domid: info.name for info in lab.machine.toolstack.list()}
-    return _joined([*_ram(lab, domain, names), *_mapped(domain, names)])
+    runs = _ram(lab, domain, names)
+    vcpu = translated(domain)
+    if vcpu is None:
+        return _joined([*runs, *_mapped(domain, names)])
+    base, end = domain.memory.base, domain.memory.base + domain.memory.nr_pages
+    for run in runs:
+        run.first += base
+    beyond = [Run(first, count, kind, "Xen") for first, count, kind in laid_out(lab, domain, vcpu) if not base <= first < end]
+    there = _laid_over(sorted([*runs, *beyond], key=lambda run: run.first), _given_up(domain))
+    return _joined(_laid_over(there, _granted_to(domain, names)))
 
 
-def _built(domain: Domain) -> list[tuple[int, str]]:
+def _granted_to(domain: Domain, names: dict[int, str]) -> list[Run]:
+    """Pages of others that a guest of machine code has mapped, where it wanted them."""
+    found = []
+    for mapping in islice(domain.grants.handles.values(), MAPPED):
+        owner = names.get(mapping.owner.domid, f"domain {mapping.owner.domid}")
+        found.append(Run(mapping.address >> PAGE_SHIFT, 1, "mapped by grant", owner, GRANTS[4], domain.name, mapping.ref))
+    return found
+
+
+def _given_up(domain: Domain) -> list[Run]:
+    """Pages of its RAM that a guest gave back."""
+    pages = [Run(domain.memory.base + pfn, 1, "given up", "nobody") for pfn in sorted(domain.memory.absent)]
+    return _joined(pages)
+
+
+def _laid_over(runs: list[Run], above: list[Run]) -> list[Run]:
+    """Return runs in order with others in place of the pages they cover."""
+    above = sorted(above, key=lambda run: run.first)
+    found = list(above)
+    at = 0
+    for run in runs:
+        first, end = run.first, run.first + run.count
+        while at < len(above) and above[at].first + above[at].count <= first:
+            at += 1
+        for cover in above[at:]:
+            if cover.first >= end:
+                break
+            if cover.first > first:
+                found.append(replace(run, first=first, count=cover.first - first))
+            first = max(first, cover.first + cover.count)
+        if first < end:
+            found.append(replace(run, first=first, count=end - first))
+    return sorted(found, key=lambda run: run.first)
+
+
+def _built(lab: Lab, domain: Domain) -> list[tuple[int, str]]:
     """What the builder, or dom0's toolstack, laid out: (first page, type), in order."""
+    vcpu = translated(domain)
+    if vcpu is not None:
+        marks = [(first - domain.memory.base, count, kind) for first, count, kind in laid_out(lab, domain, vcpu)]
+        edges = sorted({0, *(pfn for first, count, _ in marks for pfn in (first, first + count) if 0 < pfn < domain.memory.nr_pages)})
+        return [(pfn, next((kind for first, count, kind in reversed(marks) if first <= pfn < first + count), "RAM")) for pfn in edges]
     if domain.domid == 0:
         return [(0, "kernel"), (int(STAGING), "netback staging"), (int(STAGING) + STAGED, "kernel")]
     listed = -(-domain.memory.nr_pages * 8 // PAGE_SIZE)
@@ -77,7 +129,7 @@ def _built(domain: Domain) -> list[tuple[int, str]]:
 def _ram(lab: Lab, domain: Domain, names: dict[int, str]) -> list[Run]:
     granted = _granted(domain)
     rings = _rings(lab, domain) if granted else {}
-    built = _built(domain)
+    built = _built(lab, domain)
     runs = []
     marks = iter(sorted(granted))
     mark = next(marks, None)
@@ -85,14 +137,18 @@ def _ram(lab: Lab, domain: Domain, names: dict[int, str]) -> list[Run]:
         at = first
         while mark is not None and mark < end:
             if at < mark:
-                runs.append(Run(at, mark - at, kind, domain.name))
+                runs.append(Run(at, mark - at, kind, _owner(kind, domain)))
             ref, to, flags = granted[mark]
-            what = rings.get(ref) or ("shared pages" if kind == "kernel" else kind)
+            what = rings.get(ref) or ("shared pages" if kind in PLAIN else kind)
             runs.append(Run(mark, 1, what, domain.name, _grant(flags), names.get(to, f"domain {to}"), ref))
             at, mark = mark + 1, next(marks, None)
         if at < end:
-            runs.append(Run(at, end - at, kind, domain.name))
+            runs.append(Run(at, end - at, kind, _owner(kind, domain)))
     return runs
+
+
+def _owner(kind: str, domain: Domain) -> str:
+    return "Xen" if kind == "shared_info" or kind.startswith("grant table") else domain.name
 
 
 def _granted(domain: Domain) -> dict[int, tuple[int, int, int]]:
@@ -171,6 +227,8 @@ def memory(lab: Lab, name: str) -> dict[str, Any]:
             counter[getattr(run, key)] += run.count
     return {
         "domain": name,
+        "ram": list(_ram_of(domain)),
+        "own_frames": translated(domain) is not None,
         "nr_pages": domain.memory.nr_pages,
         "base": domain.memory.base,
         "runs": [[run.first, run.count, run.type, run.owner, run.grant, run.to, run.ref] for run in runs[:RUNS]],
@@ -179,13 +237,20 @@ def memory(lab: Lab, name: str) -> dict[str, Any]:
     }
 
 
+def _ram_of(domain: Domain) -> tuple[int, int]:
+    """Where its RAM begins and ends, by the numbers of the map."""
+    first = domain.memory.base if translated(domain) is not None else 0
+    return first, first + domain.memory.nr_pages
+
+
 def memory_line(lab: Lab, name: str) -> str:
     """Return the memory of a domain in a line."""
     domain = domain_named(lab, name)
     runs = runs_of(lab, domain)
     granted = sum(run.count for run in runs if run.to and run.grant != GRANTS[4])
     used = sum(run.count for run in runs if run.grant == GRANTS[3])
-    mapped = sum(run.count for run in runs if run.first > domain.memory.nr_pages)
+    first, end = _ram_of(domain)
+    mapped = sum(run.count for run in runs if not first <= run.first < end and run.type != "device")
     return f"  memory: {domain.memory.nr_pages:,} pages, {granted:,} granted ({used:,} in use), {mapped:,} mapped beyond RAM"
 
 
@@ -193,11 +258,14 @@ def page(lab: Lab, args: Args) -> dict[str, Any]:
     """Answer "boot.page": the bytes of one page; args: domain, pfn.  Raises LabError where nothing is."""
     name, pfn = text(args, "domain", 64), whole(args, "pfn", 0, (1 << 52) - 1)
     domain = domain_named(lab, name)
+    vcpu = translated(domain)
     try:
-        view = domain.memory.at(pfn << PAGE_SHIFT)
+        found = domain.memory.at(pfn << PAGE_SHIFT) if vcpu is None else vcpu.cpu.physical(pfn << PAGE_SHIFT, PAGE_SIZE)
     except (KeyError, IndexError):
-        raise LabError(f"{name} has no page {pfn}") from None
-    return {"domain": name, "pfn": pfn, "address": pfn << PAGE_SHIFT, "rows": rows_of(bytes(view))}
+        found = None
+    if found is None:
+        raise LabError(f"{name} has no page {pfn}")
+    return {"domain": name, "pfn": pfn, "address": pfn << PAGE_SHIFT, "rows": rows_of(bytes(found))}
 
 
 def memory_picture(lab: Lab, name: str, width: float) -> Svg:
@@ -229,7 +297,7 @@ def memory_picture(lab: Lab, name: str, width: float) -> Svg:
 
 
 def _ink(place: int, kind: str) -> str:
-    return FAINT if kind == "kernel" else OKABE_ITO[place % len(OKABE_ITO)]
+    return FAINT if kind in PLAIN else OKABE_ITO[place % len(OKABE_ITO)]
 
 
 def _words(run: Run) -> str:

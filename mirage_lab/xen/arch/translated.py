@@ -44,6 +44,8 @@ class Translated(Vcpu):
         self._placed: dict[int, mmap.mmap] = {}
         self._granted: set[int] = set()
         self._gaps: list[int] = []
+        self.places: dict[int, str] = {}
+        """Guest frames at which the guest has put pages of the hypervisor: what is there."""
         cpu.map(domain.memory.base << PAGE_SHIFT, domain.memory.view)
 
     @property
@@ -84,6 +86,7 @@ class Translated(Vcpu):
         if self._placed.pop(gpfn, None) is None:
             return -EINVAL
         self._remap(gpfn << PAGE_SHIFT, None)
+        self.places.pop(gpfn, None)
         return 0
 
     # grants, and pages that were given up ------------------------------------------------------------------------
@@ -162,6 +165,7 @@ class Translated(Vcpu):
         if isinstance(page, int):
             return page
         self.domain.place_shared(page)
+        self._note(gpfn, "shared_info")
         self.latch()
         return 0
 
@@ -171,11 +175,15 @@ class Translated(Vcpu):
         if isinstance(page, int):
             return page
         self.domain.grants.place(self.xen, index, page)
+        self._note(gpfn, f"grant table {index}")
         return 0
 
     def arch_call(self, number: int, arg: Arg) -> int:
         """The page tables of such a guest are its own, and so are its descriptors and traps."""
         return -ENOSYS
+
+    def _note(self, gpfn: int, what: str) -> None:
+        self.places = {place: other for place, other in self.places.items() if other != what} | {gpfn: what}
 
     def hvm_op(self, op: int, arg: Arg) -> int:
         """Hypercall 34: parameters."""

@@ -1,0 +1,85 @@
+// cpu: machine code at the level of its instructions: one guest, or two side by side.
+
+import { eachRow, el, labelled, setAttrs, setText, showCount } from "./dom.js";
+import { cpuCode, cpuParts, cpuRegisters } from "./cpuparts.js";
+
+export function cpuView(host) {
+  const hint = el("p", { class: "ml-hint" });
+  const sides = el("div", { class: "ml-cpu-sides" });
+  const made = [0, 1].map((side) => cpuSide(host, side));
+  sides.append(...made.map((side) => side.root));
+  const root = el("div", { class: "ml-cpu" }, hint, sides);
+  return {
+    root,
+    update(data) {
+      const none = data.domains.length ? "" : "No domain yet: lab.create(guest_image(path)) makes one of machine code.";
+      setText(hint, [data.missing, none].filter(Boolean).join(" "));
+      hint.hidden = !hint.textContent;
+      sides.hidden = !data.sides.length;
+      setAttrs(sides, { "data-one": data.sides.length < 2 ? "yes" : null });
+      made.forEach((side, at) => side.update(data, data.sides[at]));
+    },
+  };
+}
+
+/** One guest: which, its CPU, and a part below. */
+function cpuSide(host, side) {
+  let name = "";
+  const chosen = el("select", { on: { change: (event) => host.look({ [`cpu.${side}.domain`]: event.target.value }) } });
+  const state = el("span", { class: "ml-cpu-where" });
+  const registers = cpuRegisters();
+  const code = cpuCode(() => false);
+  const latest = el("p", { class: "ml-hint" });
+  const tasks = el("ul", { class: "ml-cpu-tasks" });
+  const plain = el("div", { class: "ml-cpu-plain" }, el("p", { class: "ml-hint" }, "A Python unikernel has no registers; it waits in these tasks:"), tasks);
+  const machine = el("div", { class: "ml-cpu-machine" }, el("div", { class: "ml-cpu-top" }, registers.root, code.root), latest);
+  const parts = cpuParts(host, side, (part) => host.look({ [`cpu.${side}.part`]: part }));
+  const body = el("div", {}, plain, machine, parts.root);
+  const root = el(
+    "section",
+    { class: "ml-cpu-side" },
+    el("div", { class: "ml-bar" }, labelled(side ? "beside it" : "domain", chosen), state),
+    body,
+  );
+
+  return {
+    root,
+    update(data, told) {
+      const others = side ? [{ name: "", kind: "" }, ...data.domains.filter((row) => row.name !== data.sides[0]?.name)] : data.domains;
+      root.hidden = Boolean(side) && others.length < 2;
+      eachRow(
+        chosen,
+        others,
+        (row) => row.name,
+        (row) => el("option", { value: row.name }),
+        (node, row) => setText(node, row.name ? `${row.name} (${row.kind})` : "nothing"),
+      );
+      if (document.activeElement !== chosen || !told) chosen.value = told?.name ?? "";
+      body.hidden = !told;
+      if (!told) {
+        setText(state, "");
+        return;
+      }
+      name = told.name;
+      root.setAttribute("aria-label", `guest ${name}`);
+      const cpu = told.cpu;
+      setText(state, `domid ${told.domid} · ${told.state}${cpu ? ` · ${cpu.mode} · ${showCount(cpu.exits)} exits · ${showCount(cpu.instructions)} instructions` : ""}`);
+      machine.hidden = !cpu;
+      plain.hidden = Boolean(cpu);
+      if (cpu) {
+        registers.update(cpu, name);
+        code.update(cpu);
+        setText(latest, cpu.latest ? `last: ${cpu.latest}` : "it has not run yet");
+      } else {
+        eachRow(
+          tasks,
+          told.tasks.map((task, at) => ({ task, at })),
+          (row) => row.at,
+          () => el("li", { class: "ml-mono" }),
+          (node, row) => setText(node, row.task),
+        );
+      }
+      parts.update(told);
+    },
+  };
+}

@@ -1,0 +1,203 @@
+"""The CPU tab: registers, code, memory and hypercalls of machine code are told as they are, bounded, and as plain text."""
+
+from __future__ import annotations
+
+import json
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+pytest.importorskip("unicorn")
+
+from mirage_lab import Lab, guest_image, ms
+from mirage_lab.lab.said import LabError
+from mirage_lab.lab.views import cpu, cpu_code, machine_memory
+from mirage_lab.lab.views.cpu import VIEW
+from mirage_lab.vcpu.emulator import missing
+from mirage_lab.xen.abi import grant_table
+from mirage_lab.xen.abi.xen import GRANT_TABLE_OP
+from tests.machinecode import BASE, call, elf32, imm, says
+
+PAYLOAD = '<img src=x onerror="alert(1)">\x1b[31m\u202e'
+COUNTS = b"\xb8" + imm(5) + b"\xbb" + imm(7) + b"\x01\xd8\x90\xeb\xfe"
+"""mov eax, 5; mov ebx, 7; add eax, ebx; nop; jmp to itself"""
+PAGED = (
+    b"\xc7\x05" + imm(0x8000) + imm(0x9003) + b"\xc7\x05" + imm(0x9400) + imm(BASE | 3)  # PD[0] = PT | rw; PT[0x100] = BASE | rw
+    + b"\xb8" + imm(0x8000) + b"\x0f\x22\xd8\x0f\x20\xc0\x0d" + imm(0x8000_0000) + b"\x0f\x22\xc0\xeb\xfe"  # mov cr3, eax; cr0 |= PG; jmp .
+)  # fmt: skip
+
+
+def lab_with(code: bytes, *, ran: int = ms(1), name: str = "guest", cmdline: str = "") -> Lab:
+    """A lab whose guest of machine code ran for a while."""
+    lab = Lab(seed=1, name="cpu")
+    vm = lab.create(guest_image(elf32(code), name=name, memory_mib=8, cmdline=cmdline))
+    if ran:
+        vm.unpause()
+        lab.run(ran)
+    return lab
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with lab_with(COUNTS) as made:
+        yield made
+
+
+def side(lab: Lab, part: str = "calls", **look: object) -> Any:
+    """What is told of the first guest."""
+    return VIEW.snapshot(lab, {"cpu.0.part": part, **look})["sides"][0]
+
+
+def registers(lab: Lab) -> dict[str, str]:
+    return dict(side(lab)["cpu"]["registers"])
+
+
+def test_registers_have_the_names_and_values_of_the_mode_the_cpu_is_in(lab: Lab) -> None:
+    told = registers(lab)
+    assert (told["eax"], told["ebx"]) == ("0000000c", "00000007") and "r8" not in told and "rax" not in told
+    assert told["eip"] == f"{BASE + 13:08x}"
+    assert side(lab)["cpu"]["mode"] == "x86, 32 bits, no paging"
+    assert side(lab)["cpu"]["flags"] == "PF"
+
+
+def test_the_code_around_the_next_instruction_is_what_lies_there(lab: Lab) -> None:
+    code = side(lab)["cpu"]["code"]
+    words = {row[0]: row[2] for row in code}
+    assert words[f"{BASE:x}"] == "mov eax, 5" and words[f"{BASE + 10:x}"] == "add eax, ebx" and words[f"{BASE + 13:x}"] == f"jmp {BASE + 13:#x}"
+    assert [row[0] for row in code].index(f"{BASE + 13:x}") == 4
+    for before, after in pairwise(code):
+        assert int(before[0], 16) + len(before[1]) // 2 == int(after[0], 16)
+
+
+def test_what_is_no_instruction_is_bytes_and_where_is_no_memory_is_said() -> None:
+    with lab_with(b"\x90\x0f\x04\x90", ran=0) as lab:
+        vcpu = cpu.vcpu_of(lab, "guest")
+        assert vcpu is not None
+        assert [line.text for line in cpu_code.listing(vcpu.cpu, BASE, after=3, before=0)][:2] == ["nop", ".byte 0f"]
+        vcpu.cpu.pc = 0x7000_0000
+        assert side(lab)["cpu"]["wrong"] == "there is no memory at 0x70000000"
+
+
+def test_symbols_name_what_begins_there_what_is_jumped_to_and_what_is_near(lab: Lab) -> None:
+    vcpu = cpu.vcpu_of(lab, "guest")
+    assert vcpu is not None
+    symbols = [(BASE, "start"), (BASE + 13, f"stop{PAYLOAD}")]
+    lines = cpu_code.listing(vcpu.cpu, BASE + 13, symbols)
+    assert lines[0].label == "start" and lines[1].label == ""
+    assert lines[4].label == lines[4].target == "stop<img src=x onerror=\"alert(1)\">\u241b[31m\\u202e"
+    assert cpu_code.symbol_at(symbols, BASE + 10) == "start+0xa" and cpu_code.symbol_at(symbols, BASE - 1) == ""
+
+
+def test_hypercalls_are_told_with_arguments_results_and_the_name_of_an_errno() -> None:
+    code = says(b"hello\n", after=call(99, 1) + call(32, 4, BASE + 0x300))
+    with lab_with(code) as lab:
+        calls = side(lab)["calls"]
+        assert [row["name"] for row in calls][::-1] == ["console_io.write", "hypercall 99", "event_channel_op.send", "sched_op.shutdown"]
+        told = {row["name"]: (row["args"], row["ret"], row["failed"]) for row in calls}
+        assert told["console_io.write"] == ("hello", "0", False)
+        assert told["hypercall 99"] == ("", "-38 ENOSYS", True)
+        assert told["event_channel_op.send"] == ("port 0", "-22 EINVAL", True)
+
+
+def test_the_walk_of_an_address_tells_each_table_its_entry_and_where_it_ends() -> None:
+    with lab_with(PAGED) as lab:
+        ask = VIEW.asks["cpu.walk"]
+        told = ask(lab, {"domain": "guest", "address": f"{BASE:x}"})
+        assert told["steps"] == [["PD", "8000", "9023", "present writable accessed"], ["PT", "9400", f"{BASE | 0x23:x}", "present writable accessed"]]
+        assert (told["physical"], told["rights"], told["size"]) == (f"{BASE:x}", "read write", 4096)
+        assert bytes.fromhex(told["bytes"]).startswith(PAGED[:8])
+        assert ask(lab, {"domain": "guest", "address": "eip"})["linear"] == f"{BASE + len(PAGED) - 2:x}"
+        nowhere = ask(lab, {"domain": "guest", "address": "0x5000"})
+        assert nowhere["physical"] is None and nowhere["steps"][-1][3] == "not present" and nowhere["bytes"] == ""
+        for typed in ("", "nonsense", PAYLOAD, "-1", "1" * 200, "1" * 17):
+            with pytest.raises(LabError, match="address"):
+                ask(lab, {"domain": "guest", "address": typed})
+
+
+def test_memory_names_the_kernel_its_page_tables_rings_and_what_xen_put_there() -> None:
+    with lab_with(PAGED) as lab:
+        told = side(lab, "memory")["memory"]
+        kinds = {run[2]: run for run in told["runs"]}
+        assert kinds["kernel code"][:2] == [BASE >> 12, 1] and kinds["start_info"][:2] == [(BASE >> 12) + 1, 1]
+        assert kinds["page table"][:2] == [8, 2] and kinds["device"][0] == 0xFEE00
+        assert kinds["console ring"][0] == 2047 and kinds["console ring"][4:6] == ["granted, in use", "dom0"]
+        ram = [run for run in told["runs"] if run[0] < told["ram"][1]]
+        assert ram[0][0] == 0 and all(before[0] + before[1] == after[0] for before, after in pairwise(ram)) and ram[-1][0] + ram[-1][1] == 2048
+        vcpu = cpu.vcpu_of(lab, "guest")
+        assert vcpu is not None and machine_memory.tables(vcpu.cpu) == [8, 9]
+
+
+def test_a_page_given_up_is_nobodys_and_one_mapped_by_grant_is_its_owners(lab: Lab) -> None:
+    xen, domain = lab.machine.toolstack.hypervisor, lab.machine.toolstack.domain(1)
+    grant_table.ENTRY.pack_into(domain.grants.frames[0], 9 * grant_table.ENTRY_SIZE, grant_table.GTF_PERMIT_ACCESS, 1, 5)
+    for pfn in (100, 101, 102):
+        domain.memory.drop(pfn)
+    arg = bytearray(grant_table.MAP.pack(101 << 12, grant_table.GNTMAP_HOST_MAP, 9, 1, 0, 0, 0))
+    assert xen.hypercall(domain, GRANT_TABLE_OP, grant_table.MAP_GRANT_REF, arg, 1) == 0 == grant_table.MAP.unpack(arg)[4]
+    runs = {run[0]: run for run in side(lab, "memory")["memory"]["runs"]}
+    assert runs[5][2:] == ["shared pages", "guest", "granted, in use", "guest", 9]
+    assert runs[100][1:4] == runs[102][1:4] == [1, "given up", "nobody"]
+    assert runs[101][1:] == [1, "mapped by grant", "guest", "mapped from another", "guest", 9]
+    assert runs[103][2] == "RAM"
+
+
+def test_two_guests_stand_side_by_side_and_a_python_unikernel_may_be_one() -> None:
+    with Lab.demo("web") as lab:
+        assert VIEW.snapshot(lab, {})["sides"][0]["name"] == "web"
+        lab.create(guest_image(elf32(COUNTS), name="guest", memory_mib=8)).unpause()
+        lab.run(ms(1))
+        assert [each["name"] for each in VIEW.snapshot(lab, {})["sides"]] == ["guest"]
+        two = VIEW.snapshot(lab, {"cpu.1.domain": "web", "cpu.1.part": "xenstore"})["sides"]
+        assert [(each["name"], each["kind"]) for each in two] == [("guest", "x86"), ("web", "python")]
+        assert two[1]["cpu"] is None and two[1]["tasks"] and any(row["path"].endswith("/state") for row in two[1]["writes"])
+        assert len(VIEW.snapshot(lab, {"cpu.1.domain": "guest"})["sides"]) == 1
+
+
+def test_what_a_guest_says_is_text_everywhere() -> None:
+    hostile = b"<img src=x onerror=alert(1)>\x1b[31m\xe2\x80\xae\n"
+    with lab_with(says(hostile), name="<img src=x>") as lab:
+        for part in cpu.PARTS:
+            told = json.dumps(VIEW.snapshot(lab, {"cpu.0.part": part}), ensure_ascii=False)
+            assert "\u202e" not in told and "\x1b" not in told and "\\u001b" not in told
+        picture = VIEW.picture(lab, {}) or ""
+        assert "<img" not in picture and ET.fromstring(picture).tag.endswith("svg")
+        assert len(VIEW.words(lab, {}).splitlines()) <= 8
+
+
+def test_a_snapshot_is_bounded_whatever_the_guest_did() -> None:
+    many = b"\xbd" + imm(5_000) + call(99, 1) + b"\x4d\x75" + bytes([(-len(call(99, 1)) - 3) & 0xFF]) + b"\xeb\xfe"  # 5,000 hypercalls
+    with lab_with(many, ran=ms(20)) as lab:
+        assert lab.machine.toolstack.domain(1).statistics().hypercalls["unknown"] == 5_000
+        for part in cpu.PARTS:
+            assert len(json.dumps(VIEW.snapshot(lab, {"cpu.0.part": part}))) < 20_000
+        assert len(side(lab)["calls"]) == cpu.CALLS
+
+
+@pytest.mark.parametrize("look", [{"cpu.0.domain": 5}, {"cpu.0.part": "none"}, {"cpu.1.domain": "nobody", "cpu.0.run": -1, "cpu.0.colour": 7}])
+def test_nonsense_that_is_looked_at_is_put_right(lab: Lab, look: dict[str, object]) -> None:
+    told = VIEW.snapshot(lab, look)
+    assert [each["name"] for each in told["sides"]] == ["guest"] and told["sides"][0]["part"] == "calls"
+
+
+def test_a_lab_without_domains_and_one_without_the_extra_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Lab(seed=1, name="empty") as lab:
+        assert VIEW.snapshot(lab, {}) == {"domains": [], "missing": "", "sides": []}
+        assert VIEW.picture(lab, {}) is None and VIEW.words(lab, {}).startswith("no domain yet")
+        monkeypatch.setitem(sys.modules, "unicorn", None)
+        assert VIEW.snapshot(lab, {})["missing"] == missing() != ""
+        assert "pip install 'mirage_lab[guests]'" in missing()
+
+
+def test_without_a_disassembler_the_registers_are_there_and_the_way_to_get_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "capstone", None)
+    told = side(lab)["cpu"]
+    assert told["code"] == [] and "pip install 'mirage_lab[guests]'" in told["wrong"] and len(told["registers"]) == 10
+
+
+def test_the_handle_of_machine_code_is_shown_as_its_cpu(lab: Lab) -> None:
+    picture = lab.vm("guest")._repr_svg_() or ""
+    assert "the CPU of guest" in picture and "add eax, ebx" in picture and "memory of guest" in picture

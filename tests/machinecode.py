@@ -85,3 +85,24 @@ def says(text: bytes, *, after: bytes = b"", reason: int = 0) -> bytes:
     code = call(18, 0, len(text), data + 8) + after + call(29, 2, data)
     assert len(code) <= 0x200
     return code.ljust(0x200, b"\x90") + struct.pack("<Q", reason) + text
+
+
+def with_symbols(file: bytes, symbols: dict[str, tuple[int, int]]) -> bytes:
+    """An ELF file of `elf32`, with a symbol table behind it: name -> (address, size), all of them functions."""
+    names = b"\0" + b"".join(name.encode() + b"\0" for name in symbols)
+    shown = b"\0.symtab\0.strtab\0.shstrtab\0.text\0"
+    rows = bytes(16)
+    for name, (address, size) in symbols.items():
+        rows += struct.pack("<IIIBBH", names.index(b"\0" + name.encode() + b"\0") + 1, address, size, 0x12, 0, 4)  # global, function, in section 4
+    at = len(file)
+    tables = [(1, 2, at, len(rows), 2, 1, 16), (9, 3, at + len(rows), len(names), 0, 0, 0), (17, 3, at + len(rows) + len(names), len(shown), 0, 0, 0)]
+    sections = bytes(40)
+    for name, kind, where, size, link, info, each in tables:
+        sections += struct.pack("<10I", name, kind, 0, 0, where, size, link, info, 4, each)
+    entry = struct.unpack_from("<I", file, 24)[0]
+    offset = len(file) - struct.unpack_from("<I", file, 52 + 16)[0]
+    sections += struct.pack("<10I", 27, 1, 6, entry, offset, len(file) - offset, 0, 0, 16, 0)
+    body = file + rows + names + shown
+    body = body.ljust(-(-len(body) // 4) * 4, b"\0")
+    head = body[:32] + struct.pack("<I", len(body)) + body[36:46] + struct.pack("<HHH", 40, 5, 3) + body[52:]
+    return head + sections

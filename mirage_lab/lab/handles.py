@@ -15,6 +15,7 @@ from mirage_lab.signatures.units import Ns
 from mirage_lab.tracing.recorder import Event
 
 if TYPE_CHECKING:
+    from mirage_lab.lab.debugging import CpuHandle
     from mirage_lab.lab.lab import Lab
     from mirage_lab.usernet import Forward
     from mirage_lab.vnetif import Segment, Tap
@@ -51,6 +52,19 @@ class Vm:
     def xenstore(self) -> Store:
         """The domain's own part of xenstore."""
         return Store(self._lab, f"/local/domain/{self.domid}")
+
+    @property
+    def cpu(self) -> CpuHandle:
+        """The CPU of a guest that is machine code: registers, instructions, steps, breakpoints; raises LabError for a Python unikernel."""
+        from mirage_lab.lab.debugging import CpuHandle
+
+        return CpuHandle(self._lab, self.name)
+
+    def step_back(self) -> Said:
+        """Have the world as it was before the last event in which this domain did something."""
+        from mirage_lab.lab.rewinding import last_step_of
+
+        return last_step_of(self._lab, self.name)
 
     def unpause(self) -> Said:
         """Let it run."""

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
-from mirage_lab.lab import running
+from mirage_lab.lab import rewinding, running
+from mirage_lab.lab.debugger import Debugger
 from mirage_lab.lab.handles import Domains, Events, Lan, Site, TapHandle, Vm, XenStore
 from mirage_lab.lab.machine import Machine
 from mirage_lab.lab.said import LabError, Said
@@ -60,6 +61,8 @@ class Lab:
         self.lock = Turns()
         self.closed = False
         self._machine = self._fresh_machine()
+        self.debugger = Debugger(self)
+        self._machine.on_vcpu = self.debugger.on_vcpu
         self.watchers: list[Callable[[], None]] = []
         """Called between the slices of a run, on the thread that drives: live views look at the world there."""
         self.heading: tuple[Ns, Ns] | None = None
@@ -389,7 +392,7 @@ class Lab:
             with self.lock:
                 yield self.machine
         finally:
-            if player is not None and not self.closed:
+            if player is not None and not self.closed and self.machine.world.stopped is None:
                 self.play(player.speed)
 
     def driver(self, on_progress: Callable[[Ns], None] | None = None) -> Driver:
@@ -408,41 +411,26 @@ class Lab:
 
     # going back --------------------------------------------------------------------------------------------------
 
-    def rewind(self, t: Ns) -> Said:
-        """Build the world as it was at `t` again, from seed and journal."""
-        if t > self.now:
-            raise LabError(f"t = {show(t)} has not come yet: lab.run(...) goes there")
-        before = self.now
-        self._rebuild([entry for entry in self.journal if entry.t <= t], t)
-        return Said(f"t = {show(before)} -> {show(self.now)} (rewound)")
+    def rewind(self, to: Any = None, *, event: int | None = None) -> Said:
+        """Build the world as it was again, from seed and journal: at a time (ns), or behind an event or the number of one."""
+        if (to is None) == (event is None):
+            raise LabError("where to? lab.rewind(seconds(1)), lab.rewind(lab.events('domain.created')[0]) or lab.rewind(event=70)")
+        return rewinding.rewind(self, to) if event is None else rewinding.to_event(self, event)
 
     def undo(self) -> Said:
         """Take back the last command of a person: the world is as it was just before it."""
-        mine = [index for index, entry in enumerate(self.journal) if not entry.outside]
-        if not mine:
-            return Said("nothing to undo")
-        last = self.journal[mine[-1]]
-        self._rebuild(self.journal[: mine[-1]], last.t, last.event)
-        return Said(f"undone: {running.told(last)}; t = {show(self.now)}")
+        return rewinding.undo(self)
 
     def reset(self) -> Said:
         """Put the lab back to its start: what was assembled before time first moved, at t = 0."""
-        self._rebuild([entry for entry in self.journal if entry.event == 0 and entry.t == 0], Ns(0), 0)
-        return Said(f"reset: t = 0, {len(self.domains)} domain{'' if len(self.domains) == 1 else 's'} as assembled")
+        return rewinding.reset(self)
 
-    def _rebuild(self, entries: list[Entry], t: Ns, event: int | None = None) -> None:
-        self.pause()
-        if self.machine.world.journal.full:
-            raise LabError(f"{self.name}: more host input came in than the journal keeps, so this world cannot be built again: Lab(seed=...) makes a new one")
-        with self.lock:
-            machine = Machine.replayed(self.seed, entries, type(self).places)
-            if event is not None:
-                machine.world.run_to(event, t)
-            else:
-                machine.world.advance(t)
-            old, self._machine = self._machine, machine
-            old.close()
-            machine.go_live()
+    def _replace(self, machine: Machine) -> None:
+        old, self._machine = self._machine, machine
+        old.close()
+        machine.on_vcpu = self.debugger.on_vcpu
+        machine.go_live()
+        self.debugger.install()
 
     def script(self, form: str = "py") -> Said:
         """Return the journal as a program that makes this world again: "py", or "ipynb" for the text of a notebook."""
@@ -477,6 +465,7 @@ class Lab:
         if self.closed:
             return Said("closed already; nothing changed")
         self.pause()
+        self.debugger.close()
         with self.lock:
             self._machine.close()
             self.closed = True

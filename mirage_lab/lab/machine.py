@@ -7,18 +7,20 @@ A machine changes only by commands (`world.command`) and by events.  A journal o
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from typing import Any
 
 from mirage_lab.lab.said import LabError
 from mirage_lab.lab.xensocket import XenSocket
 from mirage_lab.runtime import World, tasks
-from mirage_lab.runtime.journal import Entry
+from mirage_lab.runtime.journal import CUT, Entry
 from mirage_lab.signatures.errors import ConnectionTimedOut, LocalProtocolError, MirageError
 from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.tcpip.stack import Stack
 from mirage_lab.tracing.capture import Capture
 from mirage_lab.usernet import Forward, Gateway
 from mirage_lab.vnetif import Segment, Tap
+from mirage_lab.xen.arch.vcpu import Vcpu
 from mirage_lab.xen.dom0.disk import Disk, stamp
 from mirage_lab.xen.dom0.image import Image
 from mirage_lab.xen.dom0.toolstack import Toolstack, VifConfig
@@ -45,6 +47,8 @@ class Machine:
         self.taps: dict[str, Tap] = {}
         self.servers: list[Any] = []
         self.xensocket: XenSocket | None = None
+        self.on_vcpu: Callable[[Vcpu], None] | None = None
+        """Who is told of each vCPU that is made, for a domain of machine code."""
         self.images: dict[str, Image] = {}
         self.plugged: dict[str, tuple[str, ...]] = {}
         self.disks: dict[str, tuple[Disk, ...]] = {}
@@ -77,14 +81,17 @@ class Machine:
         on("xenstore.try", lambda branch, path, value: whatif.write(self.toolstack.daemon, branch, path, value))
         on("xenstore.merge", lambda branch: whatif.merge(self.toolstack.daemon, branch))
         on("xenstore.restore", lambda at: whatif.restore(self.toolstack.daemon, at))
+        on(CUT, self._cut)
+        on("poke", self._poke)
         on("fetch", self._fetch)
         on("ping", self._ping)
 
     @classmethod
-    def replayed(cls, seed: int, entries: list[Entry], place: Any) -> Machine:
+    def replayed(cls, seed: int, entries: list[Entry], place: Any, on_vcpu: Callable[[Vcpu], None] | None = None) -> Machine:
         """Return the machine that `entries` make from `seed`; it touches no host socket, file or display."""
         machine = cls(seed)
         machine.world.place = place
+        machine.on_vcpu = on_vcpu
         machine.world.live = False
         try:
             machine.world.replay(entries)
@@ -131,6 +138,11 @@ class Machine:
             if domain.name == name and domain.domid != 0:
                 return domain.domid
         raise LabError(f"there is no domain {name}: lab.create(image) makes one")
+
+    def vcpu(self, name: str) -> Vcpu | None:
+        """Return the vCPU of a domain that is machine code, None of a Python unikernel; raises LabError."""
+        found = self.toolstack.domain(self.domid(name)).machine
+        return found if isinstance(found, Vcpu) else None
 
     def exists(self, name: str) -> bool:
         """True if there is a domain called `name`."""
@@ -197,6 +209,9 @@ class Machine:
         self.images[name] = image
         self.plugged[name] = vif
         self.disks[name] = disk
+        vcpu = self.vcpu(name)
+        if vcpu is not None and self.on_vcpu is not None:
+            self.on_vcpu(vcpu)
         return domid
 
     def _note_files(self, name: str, disks: tuple[Disk, ...]) -> None:
@@ -275,6 +290,21 @@ class Machine:
         if self.world.live:
             self.xensocket.open()
         return self.xensocket
+
+    def _cut(self, name: str, instructions: int) -> None:
+        vcpu = self.vcpu(name)
+        if vcpu is not None:
+            vcpu.cuts.cut_at(instructions)
+
+    def _poke(self, name: str, register: str, address: int, data: bytes) -> bool:
+        """A debugger writes: a register by name, little-endian, or bytes at a linear address."""
+        vcpu = self.vcpu(name)
+        if vcpu is None:
+            return False
+        if not register:
+            return vcpu.cpu.patch(address, data)
+        vcpu.cpu.write(register, int.from_bytes(data, "little"))
+        return True
 
     def _fetch(self, lan: str, address: str, port: int, request: bytes) -> list[bytes | MirageError]:
         """Ask from inside the world, over the gateway's own stack; the reply grows and ends with b"", or with what went wrong."""

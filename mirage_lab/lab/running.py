@@ -95,6 +95,8 @@ def _drive(lab: Lab, until: Ns, stop: Callable[[], bool] | None, every: int = 25
 def _line(lab: Lab, machine: Machine, outcome: Outcome, frames: int, event: int) -> str:
     if outcome.stopped == "interrupt":
         return f"stopped at t = {show(machine.now)}; the world is whole; lab.run(...) continues"
+    if outcome.stopped == "break":
+        return f"t = {show(outcome.started)} -> {show(outcome.ended)} · stopped: {machine.world.stopped}; lab.run(...) goes on"
     new = machine.frames - frames
     parts = [f"t = {show(outcome.started)} -> {show(outcome.ended)}", f"{new:,} frame{'' if new == 1 else 's'}"]
     parts += _news(machine, event)

@@ -38,7 +38,7 @@ LAG: Final = Ns(50_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: `stopped` is "until", "event" or "interrupt"."""
+    """How a run ended: `stopped` is "until", "event", "interrupt" or "break" (a debugger)."""
 
     started: Ns
     ended: Ns
@@ -114,7 +114,9 @@ class Driver:
             return True
 
         reached = self.world.advance(limit, enough, every)
-        if reached and why == "until" and stop is not None and stop():
+        if self.world.stopped is not None:
+            why = "break"
+        elif reached and why == "until" and stop is not None and stop():
             return "event"
         if self.on_progress is not None:
             self.on_progress(self.world.now)
@@ -214,6 +216,9 @@ class Player:
             while not self._stop.is_set():
                 with self.lock, watched_awaits(world):
                     world.advance(pace.limit(forever), self._slice_ends(Ns(monotonic_ns() + SLICE)), 32)
+                    if world.stopped is not None:
+                        world.report("lab", f"stopped: {world.stopped}")
+                        break
                     idle = pace.idle_time(forever)
                 ready = world.host.select(idle)
                 with self.lock:

@@ -13,7 +13,10 @@ from typing import Any, Final
 from mirage_lab.signatures.errors import MirageError
 from mirage_lab.signatures.units import Ns
 
-__all__ = ["Entry", "Journal", "ReplayDiverged"]
+__all__ = ["CUT", "Entry", "Journal", "ReplayDiverged"]
+
+CUT: Final = "cut"
+"""The entry of an event that a debugger has cut in the middle: `name` of the domain, `instructions` since the event began."""
 
 LIMIT_BYTES: Final = 256 << 20
 ENTRY_BYTES: Final = 200
@@ -76,10 +79,20 @@ class Journal:
         if not self.full:
             self.entries.append(entry)
 
+    def cut(self, event: int, t: Ns, name: str, instructions: int) -> None:
+        """Note how far an event has come that was cut: commands that follow were given there.  Of several cuts without any, the last."""
+        self.uncut(event)
+        self.entries.append(Entry(event, t, CUT, {"name": name, "instructions": instructions}, outside=True))
+
+    def uncut(self, event: int) -> None:
+        """Forget a cut of the event after which no command was given: it was a look, and changed nothing."""
+        if self.entries and self.entries[-1].name == CUT and self.entries[-1].event == event:
+            self.entries.pop()
+
     def __len__(self) -> int:
         return len(self.entries)
 
     @property
     def outside(self) -> int:
-        """How many entries are host input (the others are commands a person or program gave)."""
-        return sum(1 for entry in self.entries if entry.outside)
+        """How many entries are host input (the others are commands a person or program gave, and cuts between them)."""
+        return sum(1 for entry in self.entries if entry.outside and entry.name != CUT)

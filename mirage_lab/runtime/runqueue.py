@@ -113,6 +113,14 @@ class RunQueue:
         """Within a step: run `fn` as another, when this one has been paid for (a CPU that goes on)."""
         self._again = fn
 
+    def put_back(self, fn: Callable[[], Any]) -> None:
+        """Within a step that was cut short (a debugger): `fn` goes on with it, as if nothing had been; it costs when it is whole."""
+        self._ready.appendleft((fn, (), self.world.cause))
+        self._scheduled = True
+        self.steps -= 1
+        self._cost = 0
+        self.world.put_back(self._step)
+
     def charge(self, cost: Ns) -> None:
         """Make the running step cost `cost` more."""
         self._cost += cost

@@ -74,6 +74,8 @@ class World:
         self.place: Place = plain_place
         self.watchdog = Watchdog()
         self.stepping: RunQueue | None = None
+        self.stopped: object = None
+        """Why a debugger has the world stand still, after an event or within one that was put back; whoever drives looks at it."""
         self._heap: list[tuple[Ns, int, Timer]] = []
         self._order = 0
         self._cancelled = 0
@@ -103,6 +105,13 @@ class World:
         heappush(self._heap, (when, order, timer))
         return timer
 
+    def put_back(self, fn: Handler) -> None:
+        """Within an event that was cut short: it has not happened yet, and `fn()` goes on with it before anything else happens."""
+        timer = Timer(self, self.now, fn, (), self.cause)
+        self._order += 1
+        heappush(self._heap, (self.now, -self._order, timer))
+        self.events -= 1
+
     def queue(self, name: str) -> RunQueue:
         """Return a new run queue: one vCPU."""
         return RunQueue(self, name)
@@ -127,6 +136,7 @@ class World:
 
     def step(self) -> bool:
         """Handle one event; False when there is none."""
+        self.stopped = None
         if self.next_deadline is None:
             return False
         when, _, timer = heappop(self._heap)
@@ -145,9 +155,10 @@ class World:
     def advance(self, until: Ns, stop: Callable[[], bool] | None = None, every: int = 256) -> bool:
         """Handle all events due up to `until` and set the clock there; submitted host input enters at its tick.
 
-        `stop()` is asked after each `every` events; True ends the call early, between two events.  Returns whether
-        `until` was reached.
+        `stop()` is asked after each `every` events; True ends the call early, between two events, as `stopped` does.
+        Returns whether `until` was reached.
         """
+        self.stopped = None
         while True:
             limit, tick = until, None
             if self._submitted:
@@ -177,6 +188,8 @@ class World:
                 self.events += 1
                 timer.fn = None
                 fn(*timer.args)
+                if self.stopped is not None:
+                    return False
                 if stop is not None:
                     left -= 1
                     if left <= 0:

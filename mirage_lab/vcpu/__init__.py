@@ -7,7 +7,7 @@ Like KVM's and Xen's own vCPU loops (vcpu_run, vmx_vmexit_handler): the CPU know
 decides what an exit means.  The instructions are carried out by Unicorn, an optional extra (mirage_lab[guests]); it is
 imported in `emulator` alone.  A guest is stopped after a number of instructions, never by a clock: two runs are the same.
 
-Read exits, then cpu, x86 and emulator.
+Read exits, then cpu, x86 and emulator; for a debugger snapshot, disassembly, symbols and executed.
 """
 
 from mirage_lab.vcpu.emulator import GuestsMissing

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
 from mirage_lab.vcpu.emulator import Emulator
+from mirage_lab.vcpu.executed import Executed
 from mirage_lab.vcpu.exits import Exit, Why
 from mirage_lab.vcpu.paging import Walk
 
@@ -36,6 +38,11 @@ class Cpu(ABC):
         self.look_ns = look_ns
         self.looks = 0
         self.breakpoints: dict[int, Any] = {}
+        self._blocks: Any = None
+        self._mute = False
+        self.noted: Callable[[int], None] | None = None
+        """Who is told, instead of a stop, of breakpoints that are come by, and after how many instructions of the run."""
+        self.trace = Executed(emulator)
         self._ram: list[tuple[int, int, memoryview, bool]] = []
         self._begins: list[int] = []
         self._exit: Exit | None = None
@@ -162,6 +169,23 @@ class Cpu(ABC):
             at += len(piece)
         return True
 
+    def patch(self, linear: int, data: bytes) -> bool:
+        """Write bytes at a linear address, whatever its rights, as a debugger does: all, or none and False."""
+        pieces = self.view(linear, len(data))
+        if pieces is None or any(piece.readonly for piece in pieces):
+            return False
+        at = 0
+        for piece in pieces:
+            piece[:] = data[at : at + len(piece)]
+            at += len(piece)
+        self.emulator.forget_code()
+        return True
+
+    @property
+    @abstractmethod
+    def isa(self) -> str:
+        """Which instructions it takes those at its program counter for: a name of `disassembly.ISAS`."""
+
     @property
     @abstractmethod
     def interruptible(self) -> bool:
@@ -169,16 +193,22 @@ class Cpu(ABC):
 
     # running -----------------------------------------------------------------------------------------------------
 
-    def run(self, count: int, until: int = 1 << 62) -> Exit:
-        """Run up to `count` instructions, or until the guest sees `until` ns on its clock; say why it stopped."""
+    def run(self, count: int, until: int = 1 << 62, *, spent: int = 0, over: bool = True) -> Exit:
+        """Run up to `count` instructions, or until the guest sees `until` ns on its clock; say why it stopped.
+
+        `spent`: ns of its time that went by since `clock` stands still.  `over`: a breakpoint at its first instruction does not count.
+        """
         self._exit = None
         self.looks = 0
-        self._began = self.clock()
+        self._began = self.clock() + spent
         self._until = until
-        self._resumed = self.pc
-        wrong = self.emulator.start(self._entry(self._resumed), count)
+        pc = self.pc
+        self._resumed = pc if over else -1
+        wrong = self.emulator.start(self._entry(pc), count)
         done = self.emulator.executed
         found = self._exit
+        if found is not None and found.why is Why.BREAK and found.number:
+            done -= 1  # Unicorn has counted the instruction before which it stopped
         if found is None:
             if wrong:
                 found = Exit(Why.FAULT, detail=f"{wrong} at {self.pc:#x}")
@@ -233,7 +263,7 @@ class Cpu(ABC):
     # breakpoints -------------------------------------------------------------------------------------------------
 
     def break_at(self, address: int) -> None:
-        """Exit before the instruction at `address`, unless a run begins there."""
+        """Exit before the instruction at `address`, unless a run begins there and goes `over` it."""
         if address not in self.breakpoints:
             self.breakpoints[address] = self.emulator.on_code(address, address, self._broke)
             self.emulator.forget_code()
@@ -246,12 +276,45 @@ class Cpu(ABC):
             self.emulator.forget_code()
 
     def _broke(self, pc: int) -> None:
-        if pc == self._resumed:
+        if self.noted is not None:
+            self.noted(self.emulator.executed - 1)
+        elif pc == self._resumed:
             self._resumed = -1
-        else:
+        elif not self._mute:
+            self._stop(Exit(Why.BREAK, number=1))
+
+    def break_at_block(self) -> None:
+        """Exit before the next basic block begins; `unbreak_block` when it has, or when it is no longer wanted."""
+        if self._blocks is None:
+            self._blocks = self.emulator.on_block(self._block_begins)
+            self.emulator.forget_code()
+
+    def unbreak_block(self) -> None:
+        """Take back `break_at_block`."""
+        if self._blocks is not None:
+            self.emulator.unhook(self._blocks)
+            self._blocks = None
+            self.emulator.forget_code()
+
+    def _block_begins(self, pc: int, size: int) -> None:
+        if self.emulator.executed and not self._mute:
             self._stop(Exit(Why.BREAK))
 
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Run without being stopped by breakpoints."""
+        before, self._mute = self._mute, True
+        try:
+            yield
+        finally:
+            self._mute = before
+
     # snapshots ---------------------------------------------------------------------------------------------------
+
+    @property
+    def regions(self) -> list[tuple[int, memoryview]]:
+        """Where it has memory, and what is there."""
+        return [(row[0], row[2]) for row in self._ram]
 
     def save(self) -> bytes:
         """Return the registers, all of them."""

@@ -211,6 +211,14 @@ class Emulator:
         """Call `fn(address, size)` before each basic block."""
         return self._uc.hook_add(self.module.UC_HOOK_BLOCK, lambda uc, address, size, data: fn(address, size))
 
+    def record_blocks(self, add: Callable[[int], None]) -> Any:
+        """Call `add(address)` before each basic block, as fast as can be: it may neither fail nor stop."""
+        return self._uc.hook_add(self.module.UC_HOOK_BLOCK, lambda uc, address, size, data: add(address))
+
+    def record_code(self, add: Callable[[int], None]) -> Any:
+        """Call `add(address)` before each instruction: it may neither fail nor stop."""
+        return self._uc.hook_add(self.module.UC_HOOK_CODE, lambda uc, address, size, data: add(address))
+
     def unhook(self, hook: Any) -> None:
         """Take a hook away."""
         self._uc.hook_del(hook)

@@ -68,6 +68,16 @@ class X86(Cpu):
         return bool(self.emulator.msr(EFER) & LMA)
 
     @property
+    def isa(self) -> str:
+        """x86-64 in long mode, if the descriptor of its code segment says so; else x86-32."""
+        if not self.long_mode:
+            return "x86-32"
+        _, base, limit, _ = self.emulator.read("gdtr")
+        selector = self.read("cs") & ~7
+        found = self.load(base + selector + 6, 1) if selector + 7 <= limit else None
+        return "x86-64" if found is None or found[0] & 0x20 else "x86-32"
+
+    @property
     def interruptible(self) -> bool:
         """True if an interrupt may be delivered: IF is set, and the instruction before this was not sti."""
         if not self.read("eflags") & IF:

@@ -19,6 +19,7 @@ from mirage_lab.xen.abi import sched
 from mirage_lab.xen.abi.errno import EINVAL
 from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.grant_table import GNTST_GENERAL_ERROR
+from mirage_lab.xen.arch.cuts import Cuts
 from mirage_lab.xen.hypervisor import Domain, Hypervisor
 
 __all__ = ["Vcpu"]
@@ -43,6 +44,7 @@ class Vcpu(ABC):
         self.latest: Exit | None = None
         self._halted = False
         self._posted = False
+        self._cuts: Cuts | None = None
         domain.memory.access = cpu
         domain.machine = self
         kind = domain.queue.kind
@@ -132,19 +134,23 @@ class Vcpu(ABC):
         domain = self.domain
         if domain.reason is not None or domain.blocked:
             return
-        cpu, world = self.cpu, self.xen.world
-        if self._due:
-            self._halted = False
-            if cpu.interruptible:
-                self._interrupt()
-        if self._halted or domain.reason is not None:
-            return
+        cpu, world, cuts = self.cpu, self.xen.world, self._cuts
+        if cuts is None or not cuts.under_way:
+            if self._due:
+                self._halted = False
+                if cpu.interruptible:
+                    self._interrupt()
+            if self._halted or domain.reason is not None:
+                return
         next_event = world.next_deadline
         horizon = self.clock + (HORIZON if next_event is None else max(costs.EXIT, min(HORIZON, next_event - world.now)))
-        found = self.latest = cpu.run(SLICE, horizon)
+        found = cpu.run(SLICE, horizon) if cuts is None else cuts.run(horizon)
+        if found is None:
+            return
+        self.latest = found
         self.exits += 1
         self.instructions += found.instructions
-        domain.queue.charge(Ns(found.instructions + (cpu.looks + 1) * costs.EXIT))
+        domain.queue.charge(Ns(found.instructions + ((cpu.looks if cuts is None else cuts.looks) + 1) * costs.EXIT))
         if self.k_exit.on:
             fields: dict[str, Any] = {"why": found.why.value, "instructions": found.instructions, "pc": cpu.pc}
             world.cause = self.k_exit.emit(world.now, domain.name, world.cause, fields)
@@ -153,6 +159,30 @@ class Vcpu(ABC):
         if domain.reason is None and not domain.blocked and not self._halted and not self._posted:
             self._posted = True
             domain.queue.again(self._step)
+
+    # a debugger --------------------------------------------------------------------------------------------------
+
+    @property
+    def cuts(self) -> Cuts:
+        """What a debugger asks of it; nothing is kept for one before this is first asked for."""
+        if self._cuts is None:
+            self._cuts = Cuts(self, SLICE)
+        return self._cuts
+
+    def put_back(self) -> None:
+        """The step was cut: it goes on before anything else happens."""
+        self._posted = True
+        self.domain.queue.put_back(self._step)
+
+    def devices(self) -> Any:
+        """Return what code may change within a slice beside registers and memory, for `set_devices`."""
+        return None
+
+    def set_devices(self, kept: Any) -> None:
+        """Have that as it was."""
+        assert kept is None, f"{type(self).__name__} keeps what it cannot take back"
+
+    # what it asks for --------------------------------------------------------------------------------------------
 
     def _interrupt(self) -> None:
         domain, world = self.domain, self.xen.world

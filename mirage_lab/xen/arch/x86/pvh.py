@@ -119,6 +119,14 @@ class Pvh(Translated):
         if offset == _APIC_EOI:
             self.in_service = False
 
+    def devices(self) -> bool:
+        """Return whether an interrupt of the local APIC is in service."""
+        return self.in_service
+
+    def set_devices(self, kept: bool) -> None:
+        """Have it so."""
+        self.in_service = kept
+
     # what the hypervisor asks of it ------------------------------------------------------------------------------
 
     @property

@@ -132,6 +132,7 @@ class Magics(IPythonMagics):
         sub["create"].add_argument("image", help="a variable")
         sub["create"].add_argument("-p", "--paused", action="store_true", help="leave it paused")
         sub["create"].add_argument("--vif", action="append", default=[], metavar="LAN", help="plug the next interface into this lan")
+        sub["create"].add_argument("--disk", action="append", default=[], metavar="FILE", help="plug in a disk made of this file; writes stay in memory")
         for name in ("console", "destroy", "pause", "unpause"):
             sub[name].add_argument("domain")
         return self._do(parser, line, self._xl)
@@ -144,7 +145,7 @@ class Magics(IPythonMagics):
             case "dmesg":
                 print(lab.machine.toolstack.dmesg())
             case "create":
-                vm = lab.create(self._named(options.image), vif=list(options.vif), strict=True)
+                vm = lab.create(self._named(options.image), vif=list(options.vif), disk=list(options.disk) or None, strict=True)
                 print(repr(vm).splitlines()[0] if options.paused else vm.unpause())
             case "console":
                 print(lab.vm(options.domain).console.text, end="")

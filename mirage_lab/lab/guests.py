@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
-from mirage_lab.lab.making import as_disks
+from mirage_lab.lab.disks import as_disks
 from mirage_lab.lab.said import LabError
 from mirage_lab.vcpu.emulator import unicorn
 from mirage_lab.xen.abi.pv import NOTE_ENTRY

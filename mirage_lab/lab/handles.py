@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mirage_lab.lab.disks import DiskHandle
 from mirage_lab.lab.said import LabError, Said
 from mirage_lab.lab.store import Store, XenStore
 from mirage_lab.runtime.clock import show
 from mirage_lab.signatures.units import Ns
 from mirage_lab.tracing.recorder import Event
+from mirage_lab.xen.abi.io.blkif import device_name
 
 if TYPE_CHECKING:
     from mirage_lab.lab.debugging import CpuHandle
@@ -65,6 +67,18 @@ class Vm:
         from mirage_lab.lab.rewinding import last_step_of
 
         return last_step_of(self._lab, self.name)
+
+    def disk(self, dev: str = "xvda") -> DiskHandle:
+        """Return a disk of the domain: `.data`, `.read(sector, count)`, `.save(path)`, `.statistics()`; raises LabError."""
+        handle = DiskHandle(self._lab, self.name, dev)
+        handle.statistics()
+        return handle
+
+    @property
+    def disks(self) -> list[DiskHandle]:
+        """Its disks, in the order they were plugged in."""
+        blkback = self._lab.machine.toolstack.blkback
+        return [DiskHandle(self._lab, self.name, device_name(vbd.device)) for vbd in blkback.of(self.domid)]
 
     def unpause(self) -> Said:
         """Let it run."""

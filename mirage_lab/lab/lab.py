@@ -226,7 +226,8 @@ class Lab:
         `disk`: a list, for each disk a path, bytes, or a dict of Disk's fields: dict(path="disk.img", vdev="xvdb", readonly=True).
         A domain of that name is replaced; with `strict`, as `xl create` does, it is an error.
         """
-        from mirage_lab.lab.making import address_warnings, disks, image_of, plugs
+        from mirage_lab.lab.disks import disks
+        from mirage_lab.lab.making import address_warnings, image_of, plugs
 
         image = image_of(what, self)
         name = name or image.name

@@ -1,6 +1,6 @@
 """Disks beside the real ones: e2fsprogs and mtools make and check images, GRUB for Xen reads and writes them over its ring.
 
-GRUB is a 32-bit guest: its ring has the other layout than that of a Python unikernel.
+GRUB for PVH is a 32-bit guest, whose ring has the other layout than that of GRUB for PV and of a Python unikernel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mirage_lab import Lab, configure, devices, guest_image, ms, seconds, uniker
 from mirage_lab.lab.handles import Vm
 from mirage_lab.signatures import Block
 
-PVH = Path("/usr/lib/grub-xen/grub-i386-xen_pvh.bin")
+KERNELS = Path("/usr/lib/grub-xen")
 PROMPT = "grub> "
 HELLO = "hello from a disk\nand a second line\n"
 BIG = random.Random(1).randbytes(300_001)
@@ -85,9 +85,9 @@ class Grub:
         return re.sub(r" *\[ \S+  \S+  \d+%  \S+ \]", "", plain)
 
 
-@pytest.fixture
-def kernel(require_file: Callable[[Path, str], Path]) -> Path:
-    return require_file(PVH, "grub-xen-host")
+@pytest.fixture(params=["grub-i386-xen_pvh.bin", "grub-x86_64-xen.bin"], ids=["pvh", "pv"])
+def kernel(request: pytest.FixtureRequest, require_file: Callable[[Path, str], Path]) -> Path:
+    return require_file(KERNELS / request.param, "grub-xen-host")
 
 
 def test_grub_lists_and_reads_the_files_of_an_ext2_disk_to_the_last_byte(lab: Lab, kernel: Path, ext2: Path) -> None:
@@ -98,7 +98,9 @@ def test_grub_lists_and_reads_the_files_of_an_ext2_disk_to_the_last_byte(lab: La
     assert grub("cat (xen/xvda)/boot/deep.txt") == "deep\n\n"
     assert grub("sha256sum (xen/xvda)/big.bin").split()[0] == hashlib.sha256(BIG).hexdigest()
     vbd = lab.machine.toolstack.blkback.statistics()["grub/xvda"]
-    assert vbd.refused == {} and vbd.read * 512 > len(BIG) and lab.xenstore.read(f"/local/domain/{grub.vm.domid}/device/vbd/51712/protocol") == "x86_32-abi"
+    assert vbd.refused == {} and vbd.read * 512 > len(BIG)
+    protocol = lab.xenstore.read(f"/local/domain/{grub.vm.domid}/device/vbd/51712/protocol")
+    assert protocol == ("x86_32-abi" if "i386" in kernel.name else "x86_64-abi")
     grub("halt")
     assert grub.vm.state == "shutdown"
 

@@ -84,12 +84,12 @@ def stamp(path: str) -> tuple[int, int]:
     """Return (size, mtime in ns) of the file of a disk; raises DiskError for what cannot be one."""
     try:
         found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise DiskError(f"{path}: no plain file; a disk is a file of sectors")
         with open(path, "rb"):
             pass
     except (OSError, ValueError) as error:
         raise DiskError(f"{path}: {_reason(error)}") from None
-    if not stat.S_ISREG(found.st_mode):
-        raise DiskError(f"{path}: no plain file; a disk is a file of sectors")
     check_size(path, found.st_size)
     return found.st_size, found.st_mtime_ns
 

@@ -293,6 +293,7 @@ class Toolstack:
                 ("device-type", "disk"),
                 ("discard-enable", str(int(not disk.readonly))),
                 ("params", disk.title),
+                ("hotplug-status", "connected"),
             ):
                 tx.write(f"{back}/{name}", value)
         self.blkback.plug(domid, device, volume, f"{domain.name}/{device_name(device)}")

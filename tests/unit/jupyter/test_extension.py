@@ -80,6 +80,16 @@ def test_xl_create_is_strict(cell: Any) -> None:
     assert cell("%xl destroy web") == "web: domid 1 destroyed\n"
 
 
+def test_xl_create_plugs_in_disks(cell: Any, tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_bytes(b"\1" * 4_096)
+    cell("from mirage_lab.skeleton import block; lab = Lab(seed=2); lab.run(ms(1)); job = block(devices.default_console, devices.block_of_file('disk.img'))")
+    assert "block has a disk block('disk.img') and no such disk is plugged in" in cell("%xl create job")
+    assert "No such file" in cell(f"%xl create job --disk {tmp_path}/nothing.img")
+    assert cell(f"%xl create job --disk {tmp_path}/disk.img").startswith("block is unpaused")
+    cell("lab.run(ms(20))")
+    assert cell("%xl console block").splitlines()[-1] == "passed 6, failed 0" and (tmp_path / "disk.img").read_bytes() == b"\1" * 4_096
+
+
 def test_host_runs_programs_without_a_shell_and_bounded(cell: Any, shell: Any) -> None:
     import sys
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -179,6 +181,55 @@ def test_a_replay_says_that_a_file_has_changed_or_is_gone(lab: Lab, tmp_path: Pa
     with pytest.raises(ToolstackError, match=r"disk.img: No such file"):
         lab.rewind(ms(1))
     assert lab.now == ms(6)
+
+
+def test_a_disk_can_be_looked_at_saved_and_given_to_the_next_domain(lab: Lab, tmp_path: Path) -> None:
+    file, saved = tmp_path / "disk.img", tmp_path / "saved.img"
+    file.write_bytes(bytes(4_096) + b"e" * 1_024)
+    assert boots(lab, image(), disk=[file, {"size": 64 << 30, "readonly": True}]) == "boot 1"
+    vm = lab.vm("counting")
+    assert vm.disk().data == b"\1" + bytes(4_095) + b"e" * 1_024 and vm.disk("/dev/xvda").read(9) == b"e" * 512
+    assert repr(vm.disk()) == "counting/xvda: disk.img, 5 KiB, 4 KiB written, in memory · 1 read, 1 write · Connected"
+    assert list(map(repr, vm.disks))[1] == "counting/xvdb: memory, 64 GiB, read only · no requests · InitWait"
+    assert str(vm.disk().save(saved)) == f"{saved}: 5 KiB of counting/xvda as of now" and saved.read_bytes() == vm.disk().data
+    assert vm.disk().statistics().requests == {"read": 1, "write": 1}
+    for attempt, why in (
+        (lambda: vm.disk("xvdc"), "counting has no disk xvdc; disks: xvda, xvdb"),
+        (lambda: vm.disk("C:"), "'C:' is no virtual disk"),
+        (lambda: vm.disk().read(9, 2), "sectors 9 to 10 of a disk that ends at 9"),
+        (lambda: vm.disk("xvdb").data, r"counting/xvdb: 64 GiB, too many to be held at once: .save\(path\) writes a file"),
+        (lambda: vm.disk().save(file), "this is the file that the disk is made of"),
+        (lambda: vm.disk().save(tmp_path / "no" / "x"), "No such file or directory"),
+    ):
+        with pytest.raises(LabError, match=why):
+            attempt()
+    assert boots(lab, image(), disk=[vm.disk().data]) == "boot 2"
+    assert file.read_bytes()[:1] == b"\0"
+
+
+def test_the_page_about_disks_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "disks.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    Path("disk.img").write_bytes(bytes(1 << 20))
+    names: dict[str, Any] = {"__name__": "disks"}
+    true = []
+    for cell in re.findall(r"```python\n(.*?)```", page, re.S):
+        for node in ast.parse(cell).body:
+            if isinstance(node, ast.Expr):
+                came = eval(ast.unparse(node), names)
+                comment = cell.splitlines()[(node.end_lineno or 0) - 1].partition(" # ")[2].strip()
+                true += [comment] if comment in (repr(came), str(came)) else []
+            else:
+                exec(ast.unparse(node), names)
+    assert len(true) == 3 and true[1:] == ["b'\\x01\\x00\\x00\\x00'", "boot 2"]
+    assert Path("after.img").read_bytes()[:2] == b"\1\0" and Path("disk.img").read_bytes() == bytes(1 << 20)
+    names["lab"].close()
+
+
+def test_a_pipe_is_no_disk_and_nobody_waits_for_it(lab: Lab, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(LabError, match="pipe: no plain file; a disk is a file of sectors"):
+        lab.create(image(), disk=[tmp_path / "pipe"])
 
 
 def test_why_names_a_disk_that_has_not_met_its_back_end(lab: Lab) -> None:

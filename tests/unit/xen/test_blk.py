@@ -15,6 +15,7 @@ from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.testing import check_block
 from mirage_lab.xen.abi.io import blkif
 from mirage_lab.xen.dom0 import Disk, Image, Toolstack
+from mirage_lab.xen.dom0.blkback import Vbd
 from mirage_lab.xen.dom0.disk import DiskError, open_disk
 from mirage_lab.xen.dom0.toolstack import ToolstackError
 from mirage_lab.xen.guest.minios import MiniOS, boot
@@ -355,6 +356,50 @@ def test_a_volume_takes_no_memory_for_what_nobody_wrote() -> None:
     assert volume.read(volume.sectors - 1, 1) == bytes(512) and volume.statistics().kept == 0
     volume.write(volume.sectors - 1, b"e" * 512)
     assert volume.read(volume.sectors - 2, 2) == bytes(512) + b"e" * 512 and volume.statistics().kept == 4_096
+
+
+@pytest.mark.parametrize("size", ["1024", "4096"])
+def test_sectors_of_another_size_are_those_of_the_back_end(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell(monkeypatch, {"sector-size": size})
+    each = int(size)
+
+    async def body(os: MiniOS, disk: Any) -> object:
+        info = await disk.get_info()
+        await disk.write(3, [b"w" * each])
+        back = bytearray(each * 2)
+        await disk.read(2, [back])
+        with pytest.raises(LocalProtocolError):
+            await disk.read(0, [bytearray(512)])
+        return info.sector_size, info.size_sectors, bytes(back)
+
+    host = Host(body, Disk(data=pattern(64)))
+    assert host.came == (each, 64 * 512 // each, pattern(64)[2 * each : 3 * each] + b"w" * each)
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"sectors": "many"}, "xvda: the back end tells no size: sectors 'many', sector-size '512'"),
+        ({"sectors": ""}, "tells no size"),
+        ({"sector-size": "100"}, "xvda: sectors of 100 bytes; 512 to 4096 are possible"),
+    ],
+)
+def test_a_back_end_that_tells_no_size_is_no_disk(told: dict[str, str], why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell(monkeypatch, told)
+    host = Host(read_all, Disk(size=512))
+    assert isinstance(host.came, DeviceError) and why in str(host.came)
+
+
+def tell(monkeypatch: pytest.MonkeyPatch, other: dict[str, str]) -> None:
+    """Have the back end write other values than its own."""
+    before = Vbd._tell
+
+    def told(self: Vbd) -> None:
+        before(self)
+        for name, value in other.items():
+            self.back.xs.write(f"{self.path}/{name}", value)
+
+    monkeypatch.setattr(Vbd, "_tell", told)
 
 
 def test_a_back_end_that_goes_away_is_told_and_can_come_again() -> None:

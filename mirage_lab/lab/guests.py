@@ -11,6 +11,7 @@ from mirage_lab.lab.disks import as_disks
 from mirage_lab.lab.said import LabError
 from mirage_lab.vcpu.emulator import unicorn
 from mirage_lab.xen.abi.pv import NOTE_ENTRY
+from mirage_lab.xen.dom0.armimage import is_arm, read_arm
 from mirage_lab.xen.dom0.elf import ImageError, read_elf
 from mirage_lab.xen.dom0.image import Image
 
@@ -24,8 +25,9 @@ def guest_image(
 ) -> Image:
     """Return the image of a Xen guest that is machine code, for `lab.create`.
 
-    `kernel`: the file of a PVH guest (an ELF file of x86 with the note PHYS32_ENTRY) or of a PV guest of x86-64 (with other
-    notes of Xen), or its bytes; `cmdline`: what its start_info says; `disk`: the disks it is created with, as for `lab.create`.
+    `kernel`: the file of a PVH guest (an ELF file of x86 with the note PHYS32_ENTRY), of a PV guest of x86-64 (with other
+    notes of Xen), an Image of 64-bit ARM or a zImage of 32-bit ARM, or its bytes; `cmdline`: what its start_info or device
+    tree says; `disk`: the disks it is created with, as for `lab.create`.
     Raises LabError for what is none, GuestsMissing without an emulator (mirage_lab[guests]).
     """
     if isinstance(kernel, bytes | bytearray | memoryview):
@@ -42,6 +44,10 @@ def guest_image(
             raise LabError(f"{path}: more than {LARGEST >> 20} MiB; a guest is smaller")
     unicorn()
     try:
+        if is_arm(data):
+            arm = read_arm(data)
+            told = {"netifs": (), "bits": arm.bits, "boots": "arm", "entry": arm.address, "disk": as_disks(disk)}
+            return Image(name or called, kind="arm", memory_mib=memory_mib, cmdline=cmdline, manifest=told, data=data)
         elf = read_elf(data)
         flavour = elf.flavour
     except ImageError as error:

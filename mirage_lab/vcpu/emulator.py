@@ -26,6 +26,7 @@ _SPAN: Final = 2_048
 """Bytes at the beginning of Unicorn's own record that are looked through for its counter."""
 _places: dict[str, int] = {}
 MISSING: Final = "guests of machine code need an emulator of CPUs: pip install 'mirage_lab[guests]' (unicorn, GPL v2)"
+SystemRegister = tuple[int, int, int, int, int]
 
 
 class GuestsMissing(MirageError):
@@ -81,7 +82,7 @@ class Batch:
 class Emulator:
     """One CPU of Unicorn: `arch` is "x86" or "arm64" or "arm".  Registers have the names of the manual, in small letters."""
 
-    __slots__ = ("_buffers", "_counter", "_devices", "_handle", "_registers", "_uc", "arch", "module")
+    __slots__ = ("_buffers", "_counter", "_devices", "_handle", "_registers", "_uc", "access", "arch", "module")
 
     def __init__(self, arch: str) -> None:
         self.module = module = unicorn()
@@ -92,10 +93,14 @@ class Emulator:
             "arm": (module.UC_ARCH_ARM, module.UC_MODE_ARM),
         }
         self._uc = module.Uc(*kinds[arch])
+        if arch == "arm":
+            self._uc.ctl_set_cpu_model(module.arm_const.UC_CPU_ARM_CORTEX_A9)  # what an A7 has and it has not, traps: timer, hvc, division
         self._handle = ctypes.cast(self._uc._uch, ctypes.c_void_p).value or 0
         self._registers: dict[str, int] = {}
         self._buffers: dict[int, tuple[int, Any]] = {}
         self._devices: list[tuple[int, int]] = []
+        self.access = "read"
+        """Within a call of `on_unmapped`: read, write or fetch."""
         if module.__version__ not in _places:
             _places[module.__version__] = _find_counter(module)
         where = _places[module.__version__]
@@ -134,6 +139,13 @@ class Emulator:
         if value is None:
             return int(self._uc.msr_read(number))
         self._uc.msr_write(number, value)
+        return value
+
+    def system(self, key: tuple[int, ...], value: int | None = None) -> int:
+        """Return, or set, a system register of ARM: (crn, crm, op0, op1, op2) of 64 bits, (cp, is64, ns, crn, crm, op1, op2) of 32."""
+        if value is None:
+            return int(self._uc.reg_read(self._id("cp_reg"), key))
+        self._uc.reg_write(self._id("cp_reg"), (*key, value))
         return value
 
     def map(self, address: int, buffer: Any, *, writable: bool = True, executable: bool = True) -> None:
@@ -192,7 +204,13 @@ class Emulator:
     def on_unmapped(self, fn: Callable[[int, int], bool]) -> None:
         """Call `fn(address, size)` for an access where there is no memory; True after memory was put there."""
         kinds = self.module.UC_HOOK_MEM_READ_UNMAPPED | self.module.UC_HOOK_MEM_WRITE_UNMAPPED | self.module.UC_HOOK_MEM_FETCH_UNMAPPED
-        self._uc.hook_add(kinds, lambda uc, access, address, size, value, data: fn(address, size))
+        names = {self.module.UC_MEM_WRITE_UNMAPPED: "write", self.module.UC_MEM_FETCH_UNMAPPED: "fetch"}
+
+        def called(uc: Any, access: int, address: int, size: int, value: int, data: Any) -> bool:
+            self.access = names.get(access, "read")
+            return fn(address, size)
+
+        self._uc.hook_add(kinds, called)
 
     def on_protected(self, fn: Callable[[int], None]) -> None:
         """Call `fn(address)` for a store to memory that may only be read: it does not happen."""
@@ -249,6 +267,23 @@ class Emulator:
         self._uc.hook_add(self.module.UC_HOOK_INSN, lambda uc, port, size, data: read(port, size), None, 1, 0, consts.UC_X86_INS_IN)
         self._uc.hook_add(self.module.UC_HOOK_INSN, lambda uc, port, size, value, data: write(port, size, value), None, 1, 0, consts.UC_X86_INS_OUT)
 
+    def on_system(self, read: Callable[[SystemRegister], int | None], write: Callable[[SystemRegister, int], bool]) -> None:
+        """Have mrs and msr of 64-bit ARM go to read((op0, op1, crn, crm, op2)) and write(..., value); None and False: the CPU does it."""
+        consts = self.module.arm64_const
+
+        def reading(uc: Any, register: int, it: Any, data: Any) -> int:
+            value = read((it.op0, it.op1, it.crn, it.crm, it.op2))
+            if value is None:
+                return 0
+            uc.reg_write(register, value)
+            return 1
+
+        def writing(uc: Any, register: int, it: Any, data: Any) -> int:
+            return int(write((it.op0, it.op1, it.crn, it.crm, it.op2), it.val))
+
+        self._uc.hook_add(self.module.UC_HOOK_INSN, reading, None, 1, 0, consts.UC_ARM64_INS_MRS)
+        self._uc.hook_add(self.module.UC_HOOK_INSN, writing, None, 1, 0, consts.UC_ARM64_INS_MSR)
+
     # running -----------------------------------------------------------------------------------------------------
 
     def start(self, address: int, count: int) -> str:
@@ -272,6 +307,11 @@ class Emulator:
         """Return every register there is, as Unicorn keeps them."""
         saved = self._uc.context_save()
         return bytes(ctypes.string_at(ctypes.cast(saved.context, ctypes.c_void_p).value or 0, saved.size))
+
+    def peek(self, offset: int, size: int) -> bytes:
+        """Return some bytes of what `save` returns."""
+        saved = self._uc.context_save()
+        return ctypes.string_at((ctypes.cast(saved.context, ctypes.c_void_p).value or 0) + offset, size)
 
     def restore(self, saved: bytes) -> None:
         """Set all registers again."""

@@ -12,6 +12,8 @@ class Why(Enum):
 
     HYPERCALL = "hypercall"
     """The guest asks: vmcall or vmmcall on x86, hvc on ARM; the program counter is behind it."""
+    FIRMWARE = "firmware"
+    """The guest asks what firmware would answer: hvc #0 or smc on ARM (PSCI); the program counter is behind it."""
     MSR = "msr"
     """rdmsr or wrmsr; the program counter is behind it, and a read waits for its answer in the registers."""
     HALT = "halt"
@@ -24,6 +26,8 @@ class Why(Enum):
     """The instructions that were allowed are used up."""
     TIME = "time"
     """The guest has looked at the clock, and it is as late as it may be."""
+    TIMER = "timer"
+    """The guest has written to its timer, on ARM: the deadline may be another."""
     BREAK = "break"
     """The next instruction is at a breakpoint."""
 
@@ -31,7 +35,8 @@ class Why(Enum):
 class Exit:
     """One exit: `why`, the `instructions` executed since the last, and what else is known of it.
 
-    MSR: `number`, and `value` when it was written (None: read).  EXCEPTION: `vector`, `error` (its code, None without one).
+    MSR: `number`, and `value` when it was written (None: read).  EXCEPTION: `vector`, `error` (its code, None without one);
+    on ARM `error` is the syndrome as ESR_EL1 has it, `number` the fault status of 32 bits, `value` the address of a fault.
     """
 
     __slots__ = ("detail", "error", "instructions", "number", "value", "vector", "why")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from mirage_lab.lab.views.boot_bytes import domain_named
 from mirage_lab.tracing.svg import FAINT, INK, MUTED, OKABE_ITO, Svg, visible
 from mirage_lab.xen.abi import event_channel as abi
-from mirage_lab.xen.abi.shared_info import MASK_WORD, PENDING_WORD
 from mirage_lab.xen.abi.xen import VIRQ_NAMES
 from mirage_lab.xen.hypervisor import Domain
 
@@ -50,10 +49,10 @@ def channels(lab: Lab, name: str) -> dict[str, Any]:
                 "purpose": purposes[guest].get(guest_port, "") if remote is not None else VIRQ_NAMES.get(channel.virq, f"virq {channel.virq}"),
                 "remote": None if remote is None else names.get(remote, f"domain {remote}"),
                 "remote_port": channel.remote_port if bound else None,
-                "pending": _bit(domain, PENDING_WORD, port),
-                "masked": _bit(domain, MASK_WORD, port),
-                "remote_pending": other is not None and _bit(other, PENDING_WORD, channel.remote_port),
-                "remote_masked": other is not None and _bit(other, MASK_WORD, channel.remote_port),
+                "pending": _bit(domain, domain.layout.pending_word, port),
+                "masked": _bit(domain, domain.layout.mask_word, port),
+                "remote_pending": other is not None and _bit(other, other.layout.pending_word, channel.remote_port),
+                "remote_masked": other is not None and _bit(other, other.layout.mask_word, channel.remote_port),
                 "cause": domain.causes.get(port, 0),
             }
         )

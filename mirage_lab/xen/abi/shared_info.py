@@ -9,10 +9,12 @@
     3072   wc_version, wc_sec, wc_nsec  u32     wall clock at system time 0
     3088   arch
 
+On ARM there is one vcpu_info, of 48 bytes (no arch); evtchn_pending begins at 48, evtchn_mask at 560, the wall clock at 1072.
 Words are used through `view.cast("Q")`, in the byte order of the host, which is little-endian on all we run on.
 """
 
 import struct
+from dataclasses import dataclass
 from typing import Final
 
 SIZE: Final = 3136
@@ -44,6 +46,24 @@ TIME_INFO: Final = struct.Struct("<I4xQQIbB2x")
 WALL_CLOCK: Final = struct.Struct("<III")
 """wc_version, wc_sec, wc_nsec."""
 
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where in shared_info what lies: words of 64 bits, bits of one word of evtchn_pending_sel, bytes."""
+
+    pending_word: int
+    mask_word: int
+    selector_bits: int
+    wall_clock: int
+    info_size: int = VCPU_INFO_SIZE
+
+
+X86_64: Final = Layout(PENDING_WORD, MASK_WORD, 64, WC)
+X86_32: Final = Layout(PENDING_WORD, MASK_WORD_32, 32, WC_32)
+ARM: Final = Layout(6, 70, 64, 1072, 48)
+"""Of 64 and of 32 bits."""
+
 FIELDS: Final[tuple[tuple[str, int, int], ...]] = (
     ("vcpu_info[0].evtchn_upcall_pending", VCPU_INFO + UPCALL_PENDING, 1),
     ("vcpu_info[0].evtchn_upcall_mask", VCPU_INFO + UPCALL_MASK, 1),
@@ -72,7 +92,12 @@ def write_times(page: memoryview, epoch_ns: int, wall_clock: int = WC) -> None:
     system_time = (tsc << 1) * 0x80000000 >> 32 = tsc, so nothing has to be updated later.
     """
     TIME_INFO.pack_into(page, VCPU_INFO + VCPU_TIME, 2, 0, 0, 0x80000000, 1, 0)
-    WALL_CLOCK.pack_into(page, wall_clock, 2, (epoch_ns // 1_000_000_000) & 0xFFFFFFFF, epoch_ns % 1_000_000_000)
+    write_wall_clock(page, epoch_ns, wall_clock)
+
+
+def write_wall_clock(page: memoryview, epoch_ns: int, at: int) -> None:
+    """Write the wall clock at time 0."""
+    WALL_CLOCK.pack_into(page, at, 2, (epoch_ns // 1_000_000_000) & 0xFFFFFFFF, epoch_ns % 1_000_000_000)
 
 
 def wall_clock_ns(page: memoryview, system_time_ns: int) -> int:

@@ -9,11 +9,23 @@ DOWN: Final = 2
 IS_UP: Final = 3
 SET_SINGLESHOT_TIMER: Final = 8
 STOP_SINGLESHOT_TIMER: Final = 9
+REGISTER_VCPU_INFO: Final = 10
 
-OP_NAMES: Final = {0: "initialise", 1: "up", 2: "down", 3: "is_up", 8: "set_singleshot_timer", 9: "stop_singleshot_timer"}
+OP_NAMES: Final = {
+    0: "initialise",
+    1: "up",
+    2: "down",
+    3: "is_up",
+    8: "set_singleshot_timer",
+    9: "stop_singleshot_timer",
+    10: "register_vcpu_info",
+}
 
 SINGLESHOT_ARG: Final = struct.Struct("<QI4x")
 """timeout_abs_ns, flags."""
+
+REGISTER_INFO_ARG: Final = struct.Struct("<QI4x")
+"""mfn (on ARM and in PVH guests a frame number of their own), offset."""
 
 SSHOTTMR_FUTURE: Final = 1
 """Refuse a timeout that has passed with -ETIME."""

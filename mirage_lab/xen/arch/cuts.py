@@ -53,9 +53,9 @@ class _Kept:
 class Cuts:
     """What a debugger asks of one vCPU."""
 
-    def __init__(self, vcpu: Vcpu, budget: int) -> None:
+    def __init__(self, vcpu: Vcpu) -> None:
         self._vcpu = vcpu
-        self._budget = budget
+        self._budget = 0
         self.steps: int | None = None
         """Stop after that many instructions, in this slice or a later one."""
         self.keep = False
@@ -82,6 +82,7 @@ class Cuts:
             self.done = self.looks = 0
             self.event = world.events - 1
             self._left = horizon - vcpu.clock
+            self._budget = vcpu.budget(self._left)
             self._kept = None
         if self.keep and (self._kept is None or self._commanded(self._kept)):
             self._kept = self._keep()

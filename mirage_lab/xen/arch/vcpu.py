@@ -108,6 +108,10 @@ class Vcpu(ABC):
         """Take away what add_to_physmap put beyond RAM; 0 or a negative errno."""
         return -EINVAL
 
+    def budget(self, left: int) -> int:
+        """Return how many instructions the next step may have, with `left` ns to what comes next."""
+        return SLICE
+
     # steps -------------------------------------------------------------------------------------------------------
 
     @property
@@ -144,7 +148,7 @@ class Vcpu(ABC):
                 return
         next_event = world.next_deadline
         horizon = self.clock + (HORIZON if next_event is None else max(costs.EXIT, min(HORIZON, next_event - world.now)))
-        found = cpu.run(SLICE, horizon) if cuts is None else cuts.run(horizon)
+        found = cpu.run(self.budget(horizon - self.clock), horizon) if cuts is None else cuts.run(horizon)
         if found is None:
             return
         self.latest = found
@@ -166,7 +170,7 @@ class Vcpu(ABC):
     def cuts(self) -> Cuts:
         """What a debugger asks of it; nothing is kept for one before this is first asked for."""
         if self._cuts is None:
-            self._cuts = Cuts(self, SLICE)
+            self._cuts = Cuts(self)
         return self._cuts
 
     def put_back(self) -> None:
@@ -188,7 +192,7 @@ class Vcpu(ABC):
         domain, world = self.domain, self.xen.world
         domain.upcalls += 1
         if self.k_upcall.on:
-            ports = domain.ports.pending(domain.shared_words) if not domain.narrow else []
+            ports = domain.pending_ports
             world.cause = self.k_upcall.emit(world.now, domain.name, world.cause, {"ports": ports})
         self._upcall()
 

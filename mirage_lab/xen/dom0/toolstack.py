@@ -13,12 +13,14 @@ from mirage_lab.runtime import RunQueue, World
 from mirage_lab.signatures.errors import MirageError
 from mirage_lab.signatures.units import Ns
 from mirage_lab.xen.abi import shared_info
+from mirage_lab.xen.abi.arm import MAGIC_PAGES, RAM_BASE
 from mirage_lab.xen.abi.evtchn import Events
 from mirage_lab.xen.abi.gntmap import Gntmap
 from mirage_lab.xen.abi.grant_table import GREF_XENSTORE
 from mirage_lab.xen.abi.io.blkif import DISKS, PARTITIONS, device_name, device_number
 from mirage_lab.xen.abi.io.xenbus import XenbusState
-from mirage_lab.xen.abi.xen import PAGE_SIZE, Domid, Pfn, Port
+from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE, Domid, Pfn, Port
+from mirage_lab.xen.dom0.armbuilder import build_arm
 from mirage_lab.xen.dom0.blkback import Blkback
 from mirage_lab.xen.dom0.builder import Built, build
 from mirage_lab.xen.dom0.consoled import Consoled, ConsoleLog
@@ -27,7 +29,7 @@ from mirage_lab.xen.dom0.elf import ImageError, read_elf
 from mirage_lab.xen.dom0.image import Image
 from mirage_lab.xen.dom0.netback import Netback
 from mirage_lab.xen.dom0.pvbuilder import build_pv
-from mirage_lab.xen.dom0.pvhbuilder import LARGEST_MIB as LARGEST_MIB_PVH
+from mirage_lab.xen.dom0.pvhbuilder import LARGEST_MIB as LARGEST_MIB_TRANSLATED
 from mirage_lab.xen.dom0.pvhbuilder import build_pvh
 from mirage_lab.xen.hypervisor import Domain, Hypervisor
 from mirage_lab.xen.hypervisor.domain import DomainGate
@@ -43,6 +45,7 @@ STAGING: Final = Pfn(256)
 STAGING_BLK: Final = Pfn(512)
 LARGEST_MIB: Final = 4_096
 LONGEST_NAME: Final = 64
+_BUILDERS: Final = {"arm": build_arm, "pvh": build_pvh, "pv": build_pv}
 Boot = Callable[[RunQueue, DomainGate, Any, Pfn], None]
 
 
@@ -159,17 +162,16 @@ class Toolstack:
             domain = xen.create_domain(name, mib << 8)
             cmdline = " ".join([image.cmdline, f"profile={profile}"] if profile != "today" else [image.cmdline]).strip()
             return domain, build(xen, domain, image.data or f"python unikernel {image.name}\n".encode(), cmdline)
-        if image.kind != "elf":
-            raise ToolstackError(f"{name}: an image of kind {image.kind} needs a CPU that this machine has not")
         try:
-            flavour = read_elf(image.data).flavour
+            flavour = "arm" if image.kind == "arm" else read_elf(image.data).flavour
         except ImageError as error:
             raise ToolstackError(f"{name}: {error}") from None
-        if flavour == "pvh" and mib > LARGEST_MIB_PVH:
-            raise ToolstackError(f"{name}: {mib} MiB of memory; a PVH guest has at most {LARGEST_MIB_PVH}")
-        domain = xen.create_domain(name, mib << 8, translated=0 if flavour == "pvh" else None)
+        if flavour != "pv" and mib > LARGEST_MIB_TRANSLATED:
+            raise ToolstackError(f"{name}: {mib} MiB of memory; a guest of kind {flavour} has at most {LARGEST_MIB_TRANSLATED}")
+        first = {"arm": RAM_BASE >> PAGE_SHIFT, "pvh": 0}.get(flavour)
+        domain = xen.create_domain(name, (mib << 8) + (MAGIC_PAGES if flavour == "arm" else 0), translated=first)
         try:
-            return domain, (build_pvh if flavour == "pvh" else build_pv)(xen, domain, image.data, image.cmdline)
+            return domain, _BUILDERS[flavour](xen, domain, image.data, image.cmdline)
         except MirageError as error:
             xen.destroy(domain)
             raise ToolstackError(f"{name}: {error}") from None

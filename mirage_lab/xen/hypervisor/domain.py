@@ -90,10 +90,13 @@ class Domain:
         "gate",
         "grants",
         "hypercalls",
+        "info",
+        "info_placed",
+        "info_words",
+        "layout",
         "machine",
         "memory",
         "name",
-        "narrow",
         "paused",
         "poll_timer",
         "polling",
@@ -121,6 +124,11 @@ class Domain:
         self.reason: int | None = None
         self.shared = memoryview(bytearray(PAGE_SIZE))
         self.shared_words = self.shared.cast("Q")
+        self.layout = shared_info.X86_64
+        self.info_placed = False
+        """True once vcpu_info lies where the guest has asked for it, and not in shared_info any more."""
+        self.info = self.shared[: shared_info.VCPU_INFO_SIZE]
+        self.info_words = self.info.cast("Q")
         self.ports = Ports()
         self.grants = GrantTable()
         self.causes: dict[int, int] = {}
@@ -130,8 +138,6 @@ class Domain:
         self.upcall: Callable[[], None] | None = None
         self.timer: Timer | None = None
         self.machine: MachineVcpu | None = None
-        self.narrow = False
-        """True once its shared_info has the layout of a 32-bit guest."""
         self.gate = DomainGate(hypervisor, self)
 
     def __repr__(self) -> str:
@@ -170,9 +176,9 @@ class Domain:
 
     def raise_upcall(self) -> None:
         """Set evtchn_upcall_pending and, unless upcalls are masked, run the event callback on the vCPU."""
-        self.shared[shared_info.UPCALL_PENDING] = 1
+        self.info[shared_info.UPCALL_PENDING] = 1
         self.wake()
-        if not self.shared[shared_info.UPCALL_MASK]:
+        if not self.info[shared_info.UPCALL_MASK]:
             self.deliver()
 
     def wake(self) -> None:
@@ -191,22 +197,51 @@ class Domain:
         page[:] = self.shared
         self.shared = page
         self.shared_words = page.cast("Q")
+        if not self.info_placed:
+            self.info_at(page[: self.layout.info_size])
+
+    def info_at(self, info: memoryview) -> None:
+        """Have vcpu_info be this piece of memory from now on."""
+        self.info, self.info_words = info, info.cast("Q")
+
+    def place_info(self, info: memoryview) -> None:
+        """Have vcpu_info live elsewhere, with what is in it; everything counts as pending, so nothing is lost (map_vcpu_info)."""
+        info[:] = self.info[: len(info)]
+        self.info_placed = True
+        self.info_at(info)
+        info[shared_info.UPCALL_PENDING] = 1
+        self.info_words[shared_info.SEL_WORD] = (1 << 64) - 1
+        self.wake()
+
+    @property
+    def narrow(self) -> bool:
+        """True once its shared_info has the layout of a 32-bit guest of x86."""
+        return self.layout.selector_bits == 32
+
+    @narrow.setter
+    def narrow(self, value: bool) -> None:
+        self.layout = shared_info.X86_32 if value else shared_info.X86_64
 
     def select(self, port: int) -> None:
         """Set the bit of evtchn_pending_sel that leads to a port: of 64 a bit, or of 32."""
-        self.shared_words[shared_info.SEL_WORD if not self.narrow else 0] |= 1 << (port >> 6 if not self.narrow else 32 + (port >> 5))
+        self.info_words[shared_info.SEL_WORD if not self.narrow else 0] |= 1 << (port >> 6 if not self.narrow else 32 + (port >> 5))
 
     @property
     def mask_word(self) -> int:
         """Where evtchn_mask begins in shared_info, in words of 64 bits."""
-        return shared_info.MASK_WORD_32 if self.narrow else shared_info.MASK_WORD
+        return self.layout.mask_word
+
+    @property
+    def pending_ports(self) -> list[int]:
+        """The ports that are pending, selected and not masked."""
+        return self.ports.pending(self.shared_words, self.info_words[shared_info.SEL_WORD], self.layout) if not self.narrow else []
 
     def block(self) -> None:
         """Let upcalls through and wait, unless one is due already (vcpu_block_enable_events)."""
-        shared = self.shared
+        info = self.info
         self.wake()
-        shared[shared_info.UPCALL_MASK] = 0
-        if shared[shared_info.UPCALL_PENDING]:
+        info[shared_info.UPCALL_MASK] = 0
+        if info[shared_info.UPCALL_PENDING]:
             self.deliver()
         else:
             self.blocked = True
@@ -225,7 +260,7 @@ class Domain:
         kind = queue.kind("evtchn.upcall")
         if kind.on:
             world = queue.world
-            world.cause = kind.emit(world.now, self.name, world.cause, {"ports": self.ports.pending(self.shared_words)})
+            world.cause = kind.emit(world.now, self.name, world.cause, {"ports": self.pending_ports})
         if self.upcall is not None:
             self.upcall()
 
@@ -248,7 +283,7 @@ class DomainGate:
     def on_upcall(self, upcall: Callable[[], None]) -> None:
         """Name the event callback."""
         self._domain.upcall = upcall
-        if self._domain.shared[shared_info.UPCALL_PENDING]:
+        if self._domain.info[shared_info.UPCALL_PENDING]:
             self._domain.deliver()
 
     def take_cause(self, port: int) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mirage_lab.xen.abi import event_channel as abi
 from mirage_lab.xen.abi.errno import EBUSY, EEXIST, EINVAL, ENOSPC, EPERM, ESRCH
 from mirage_lab.xen.abi.gate import Arg
-from mirage_lab.xen.abi.shared_info import MASK_WORD, NR_PORTS, NR_WORDS, PENDING_WORD, SEL_WORD
+from mirage_lab.xen.abi.shared_info import NR_PORTS, NR_WORDS, Layout
 from mirage_lab.xen.abi.xen import DOMID_SELF, GLOBAL_VIRQS, NR_VIRQS, Domid
 
 if TYPE_CHECKING:
@@ -75,13 +75,12 @@ class Ports:
         del self._channels[port]
         self._lowest = min(self._lowest, port)
 
-    def pending(self, words: memoryview) -> list[int]:
-        """Return the ports that are pending and not masked."""
+    def pending(self, words: memoryview, selected: int, layout: Layout) -> list[int]:
+        """Return the ports that are pending and not masked, of the words that are selected."""
         found = []
-        selected = words[SEL_WORD]
         for word in range(NR_WORDS):
             if selected >> word & 1:
-                bits = words[PENDING_WORD + word] & ~words[MASK_WORD + word]
+                bits = words[layout.pending_word + word] & ~words[layout.mask_word + word]
                 found += [word * 64 + bit for bit in range(64) if bits >> bit & 1]
         return found
 
@@ -90,9 +89,10 @@ def set_pending(domain: Domain, port: int, cause: int) -> None:
     """Make `port` of `domain` pending."""
     words = domain.shared_words
     word, bit = port >> 6, 1 << (port & 63)
-    if words[PENDING_WORD + word] & bit:
+    pending = domain.layout.pending_word + word
+    if words[pending] & bit:
         return
-    words[PENDING_WORD + word] |= bit
+    words[pending] |= bit
     domain.causes[port] = cause
     if domain.polling is not None and port in domain.polling:
         domain.wake()
@@ -200,7 +200,7 @@ def close(xen: Hypervisor, domain: Domain, port: int) -> int:
         domain.ports.virqs.pop(channel.virq, None)
     domain.ports.free(port)
     words = domain.shared_words
-    words[PENDING_WORD + (port >> 6)] &= ~(1 << (port & 63))
+    words[domain.layout.pending_word + (port >> 6)] &= ~(1 << (port & 63))
     domain.causes.pop(port, None)
     return 0
 
@@ -216,7 +216,7 @@ def _unmask(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     words = domain.shared_words
     word, bit = port >> 6, 1 << (port & 63)
     words[domain.mask_word + word] &= ~bit
-    if words[PENDING_WORD + word] & bit:
+    if words[domain.layout.pending_word + word] & bit:
         domain.select(port)
         domain.raise_upcall()
     return 0

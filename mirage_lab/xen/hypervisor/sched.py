@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Final
 from mirage_lab.signatures.units import Ns
 from mirage_lab.xen.abi import sched as abi
 from mirage_lab.xen.abi import vcpu
-from mirage_lab.xen.abi.errno import EFAULT, EINVAL, ESRCH, ETIME
+from mirage_lab.xen.abi.errno import EFAULT, EINVAL, ENOENT, ENXIO, ESRCH, ETIME
 from mirage_lab.xen.abi.gate import Arg
-from mirage_lab.xen.abi.shared_info import PENDING_WORD
-from mirage_lab.xen.abi.xen import VIRQ_TIMER
+from mirage_lab.xen.abi.xen import PAGE_SIZE, VIRQ_TIMER
 from mirage_lab.xen.hypervisor.event_channel import set_pending
 
 if TYPE_CHECKING:
@@ -56,7 +55,8 @@ def _poll(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     ports = frozenset(memoryview(where).cast("I")) if nr_ports else frozenset()
     if any(domain.ports.get(port) is None for port in ports):
         return -EINVAL
-    if any(domain.shared_words[PENDING_WORD + (port >> 6)] >> (port & 63) & 1 for port in ports):
+    pending = domain.layout.pending_word
+    if any(domain.shared_words[pending + (port >> 6)] >> (port & 63) & 1 for port in ports):
         return 0
     domain.wake()
     domain.blocked, domain.polling = True, ports
@@ -98,5 +98,26 @@ def _is_up(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     return 1 if count == 0 else -ESRCH
 
 
+def _register_info(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    """vcpu_info moves to where the guest wants it, once (map_vcpu_info)."""
+    mfn, offset = vcpu.REGISTER_INFO_ARG.unpack_from(arg)
+    if count != 0:
+        return -ENOENT
+    size = domain.layout.info_size
+    if offset > PAGE_SIZE - size or offset & 7 or domain.narrow:
+        return -ENXIO
+    page = domain.memory.ram(mfn)
+    if domain.info_placed or page is None:
+        return -EINVAL
+    domain.memory.pin(mfn - domain.memory.base)
+    domain.place_info(page[offset : offset + size])
+    return 0
+
+
 HANDLERS: Final = {abi.YIELD: _yield, abi.BLOCK: _block, abi.SHUTDOWN: _shutdown, abi.POLL: _poll}
-VCPU_HANDLERS: Final = {vcpu.IS_UP: _is_up, vcpu.SET_SINGLESHOT_TIMER: _singleshot, vcpu.STOP_SINGLESHOT_TIMER: _stop_singleshot}
+VCPU_HANDLERS: Final = {
+    vcpu.IS_UP: _is_up,
+    vcpu.SET_SINGLESHOT_TIMER: _singleshot,
+    vcpu.STOP_SINGLESHOT_TIMER: _stop_singleshot,
+    vcpu.REGISTER_VCPU_INFO: _register_info,
+}

@@ -54,7 +54,7 @@ def carry_out(vcpu: Pv) -> bool:
 
 
 def _one_byte(vcpu: Pv, opcode: bytes) -> bool:
-    shared = vcpu.domain.shared
+    shared = vcpu.domain.info
     match opcode:
         case b"\xfa":
             shared[shared_info.UPCALL_MASK] = 1
@@ -108,7 +108,7 @@ def _msr(vcpu: Pv, write: bool) -> bool:
 
 def _control(vcpu: Pv, number: int, register: str, write: bool) -> bool:
     """mov to or from a control register."""
-    cpu, shared = vcpu.cpu, vcpu.domain.shared
+    cpu, shared = vcpu.cpu, vcpu.domain.info
     at = shared_info.VCPU_INFO + shared_info.VCPU_ARCH
     if not write:
         values = {

@@ -122,7 +122,7 @@ class Pv(Vcpu):
     @property
     def _due(self) -> bool:
         """True if upcalls are let in and one is pending."""
-        shared = self.domain.shared
+        shared = self.domain.info
         return bool(shared[shared_info.UPCALL_PENDING] and not shared[shared_info.UPCALL_MASK] and self.traps.event_callback)
 
     def _upcall(self) -> None:

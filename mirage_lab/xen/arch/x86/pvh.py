@@ -53,7 +53,7 @@ class Pvh(Translated):
     @property
     def _due(self) -> bool:
         """True if the guest is to be interrupted."""
-        return bool(self.domain.shared[shared_info.UPCALL_PENDING] and self.vector and not self.in_service)
+        return bool(self.domain.info[shared_info.UPCALL_PENDING] and self.vector and not self.in_service)
 
     def _answer(self, found: Exit) -> None:
         match found.why:

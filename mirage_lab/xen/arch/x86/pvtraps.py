@@ -129,7 +129,7 @@ class PvTraps:
         flags, cs, address = handler
         if vector == PAGE_FAULT:
             at = shared_info.VCPU_INFO + shared_info.VCPU_ARCH
-            self.domain.shared[at : at + 8] = self.cpu.read("cr2").to_bytes(8, "little")
+            self.domain.info[at : at + 8] = self.cpu.read("cr2").to_bytes(8, "little")
             if error is not None and self.kernel:
                 error &= ~USER_MODE
         return self._bounce(address, cs, bool(flags & pv.TI_MASK_EVENTS), error if vector in _WITH_ERROR else None)
@@ -147,7 +147,7 @@ class PvTraps:
         return bool(address) and self._bounce(address, pv.CS64, masked, None)
 
     def _bounce(self, address: int, to_cs: int, mask: bool, error: int | None) -> bool:
-        cpu, shared = self.cpu, self.domain.shared
+        cpu, shared = self.cpu, self.domain.info
         cs, ss = cpu.selectors
         rsp, flags = cpu.read("rsp"), cpu.read("eflags")
         masked = shared[shared_info.UPCALL_MASK]
@@ -183,7 +183,7 @@ class PvTraps:
         if not flags & pv.VGCF_IN_SYSCALL:
             cpu.write("r11", r11)
             cpu.write("rcx", rcx)
-        self.domain.shared[shared_info.UPCALL_MASK] = 0 if rflags & IF else 1
+        self.domain.info[shared_info.UPCALL_MASK] = 0 if rflags & IF else 1
         return "" if cpu.back(rip, cs, rflags, rsp, ss) else f"it returns to segments that are none: cs {cs:#x}, ss {ss:#x}"
 
     def _toggle(self) -> None:

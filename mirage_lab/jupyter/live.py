@@ -173,7 +173,7 @@ class Live:
             return ("closed",)
         machine = lab.machine
         world = machine.world
-        return (id(machine), world.now, world.events, world.recorder.last, len(world.journal.entries), lab.playing, lab.heading is None)
+        return (id(machine), world.now, world.events, world.recorder.last, len(world.journal.entries), lab.playing, lab.heading is None, *lab.debugger.state)
 
     def _tell(self, seat: Seat) -> None:
         """Make a snapshot if what it shows has changed."""

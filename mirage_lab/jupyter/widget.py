@@ -19,7 +19,6 @@ from mirage_lab.jupyter.live import Live
 from mirage_lab.lab import Lab
 from mirage_lab.lab.views import graph
 from mirage_lab.lab.views.catalogue import VIEWS
-from mirage_lab.lab.views.cpu import vcpu_of
 from mirage_lab.lab.views.kinds import View
 
 __all__ = ["MODULES", "GraphWidget", "LabWidget", "esm", "widget_for"]
@@ -122,7 +121,7 @@ class GraphWidget(_Widget):
 def widget_for(kind: str, lab: Lab, name: str) -> LabWidget:
     """Return the widget that fits an object of a lab: all tabs for the lab itself, one open at what the object is for others."""
     tab, look = FITTING.get(kind, ("", ""))
-    if kind == "Vm" and vcpu_of(lab, name) is not None:
+    if kind == "Vm" and lab.machine.vcpu(name) is not None:
         tab, look = "cpu", "cpu.0.domain"
     names = [view.name for view in VIEWS]
     if tab not in names:

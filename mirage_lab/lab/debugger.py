@@ -84,7 +84,7 @@ class Debugger:
         self._lab = lab
         self._wished: dict[str, _Wished] = {}
         self._watches: list[Any] = []
-        self._symbols: tuple[bytes, Symbols] | None = None
+        self._symbols: dict[str, tuple[bytes, Symbols]] = {}
         self.used = False
         self.servers: list[Any] = []
 
@@ -103,9 +103,17 @@ class Debugger:
         image = self._lab.machine.images[name]
         beside = image.manifest.get("elf")
         data = beside if isinstance(beside, bytes) else image.data
-        if self._symbols is None or self._symbols[0] is not data:
-            self._symbols = (data, read_symbols(data) if data[:4] == b"\x7fELF" else Symbols())
-        return self._symbols[1]
+        found = self._symbols.get(name)
+        if found is None or found[0] is not data:
+            found = self._symbols[name] = (data, read_symbols(data) if data[:4] == b"\x7fELF" else Symbols())
+        return found[1]
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """What changes when a debugger does something that is no event of the world: where CPUs stand, and the breakpoints."""
+        machine = self._lab.machine
+        vcpus = [machine.vcpu(info.name) for info in machine.toolstack.list() if info.domid]
+        return (*(vcpu.taken for vcpu in vcpus if vcpu is not None), *((name, *wished.breakpoints) for name, wished in self._wished.items()))
 
     def address(self, name: str, target: str | int) -> int:
         """Return the address of a symbol, of a number in words ("0x100000"), or the number; raises LabError."""

@@ -120,7 +120,7 @@ class Vm:
         from mirage_lab.lab.pictures import vm_svg
         from mirage_lab.lab.views import cpu
 
-        if cpu.vcpu_of(self._lab, self.name) is not None:
+        if self._lab.machine.vcpu(self.name) is not None:
             return cpu.VIEW.picture(self._lab, {"cpu.0.domain": self.name})
         return vm_svg(self._lab.machine, self.name)
 

@@ -11,7 +11,7 @@ from mirage_lab.vcpu.emulator import GuestsMissing
 if TYPE_CHECKING:
     from mirage_lab.vcpu.cpu import Cpu
 
-__all__ = ["ISAS", "Instruction", "around", "disassemble"]
+__all__ = ["BAD", "ISAS", "Instruction", "around", "disassemble"]
 
 ISAS: Final = {
     "x86-64": ("CS_ARCH_X86", "CS_MODE_64", 1, 15),
@@ -22,6 +22,7 @@ ISAS: Final = {
 }
 """Instruction sets: how capstone calls them, bytes of the shortest and of the longest instruction."""
 MOST: Final = 4_096
+BAD: Final = "(bad)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def disassemble(isa: str, data: bytes, address: int, count: int = MOST) -> list[
             found.append(Instruction(where, data[where - address : where - address + size], f"{mnemonic} {operands}".rstrip()))
             at = where - address + size
         if at == before or (at < len(data) and len(found) < count):
-            found.append(Instruction(address + at, data[at : at + step], "(bad)"))
+            found.append(Instruction(address + at, data[at : at + step], BAD))
             at += step
     return found[:count]
 

@@ -1,7 +1,7 @@
 // cpu: machine code at the level of its instructions: one guest, or two side by side.
 
-import { eachRow, el, labelled, setAttrs, setText, showCount } from "./dom.js";
-import { cpuCode, cpuParts, cpuRegisters } from "./cpuparts.js";
+import { button, eachRow, el, labelled, setAttrs, setText, showCount } from "./dom.js";
+import { cpuCode, cpuParts, cpuPlace, cpuRegisters } from "./cpuparts.js";
 
 export function cpuView(host) {
   const hint = el("p", { class: "ml-hint" });
@@ -28,13 +28,15 @@ function cpuSide(host, side) {
   const chosen = el("select", { on: { change: (event) => host.look({ [`cpu.${side}.domain`]: event.target.value }) } });
   const state = el("span", { class: "ml-cpu-where" });
   const registers = cpuRegisters();
-  const code = cpuCode(() => false);
+  const drive = cpuDrive(host, () => name);
+  const code = cpuCode((what, address) => drive.key(what, address));
+  const keys = el("p", { class: "ml-hint" }, "In the code: Enter sets a breakpoint, s steps, b goes back, r runs to the line.");
   const latest = el("p", { class: "ml-hint" });
   const tasks = el("ul", { class: "ml-cpu-tasks" });
   const plain = el("div", { class: "ml-cpu-plain" }, el("p", { class: "ml-hint" }, "A Python unikernel has no registers; it waits in these tasks:"), tasks);
-  const machine = el("div", { class: "ml-cpu-machine" }, el("div", { class: "ml-cpu-top" }, registers.root, code.root), latest);
+  const machine = el("div", { class: "ml-cpu-machine" }, el("div", { class: "ml-cpu-top" }, registers.root, code.root), latest, keys);
   const parts = cpuParts(host, side, (part) => host.look({ [`cpu.${side}.part`]: part }));
-  const body = el("div", {}, plain, machine, parts.root);
+  const body = el("div", {}, drive.root, plain, machine, parts.root);
   const root = el(
     "section",
     { class: "ml-cpu-side" },
@@ -63,13 +65,15 @@ function cpuSide(host, side) {
       name = told.name;
       root.setAttribute("aria-label", `guest ${name}`);
       const cpu = told.cpu;
+      drive.update(told);
       setText(state, `domid ${told.domid} · ${told.state}${cpu ? ` · ${cpu.mode} · ${showCount(cpu.exits)} exits · ${showCount(cpu.instructions)} instructions` : ""}`);
       machine.hidden = !cpu;
       plain.hidden = Boolean(cpu);
       if (cpu) {
         registers.update(cpu, name);
-        code.update(cpu);
-        setText(latest, cpu.latest ? `last: ${cpu.latest}` : "it has not run yet");
+        code.update(cpu, new Set(told.stops.map(([, address]) => address)));
+        const last = cpu.latest ? `last: ${cpu.latest}` : cpu.cut ? "" : "it has not run yet";
+        setText(latest, [cpu.where ? `in ${cpu.where}` : "", cpu.cut ? `${showCount(cpu.cut)} instructions into its next event` : "", last].filter(Boolean).join(" · "));
       } else {
         eachRow(
           tasks,
@@ -80,6 +84,58 @@ function cpuSide(host, side) {
         );
       }
       parts.update(told);
+    },
+  };
+}
+
+/** Step, go back, run to a place. */
+function cpuDrive(host, whose) {
+  const unit = el("select", {});
+  unit.append(...["instruction", "block", "hypercall", "event"].map((value) => el("option", { value }, value)));
+  const where = cpuPlace(host, whose);
+  const act = (action, more) => host.act(action, { domain: whose(), ...more });
+  const step = () => act("cpu.step", { unit: unit.value });
+  const back = () => act("cpu.back", { unit: unit.value });
+  const to = el(
+    "form",
+    {
+      class: "ml-cpu-to",
+      on: {
+        submit: (event) => {
+          event.preventDefault();
+          if (where.input.value.trim()) act("cpu.run_to", { where: where.input.value });
+        },
+      },
+    },
+    where.root,
+    el("button", { type: "submit", class: "ml-button" }, "run to"),
+  );
+  const by = labelled("by", unit);
+  const runBack = button("back to a breakpoint", () => act("cpu.run_back"), { title: "where it last was at a breakpoint, or else its beginning" });
+  const unpause = button("unpause", () => act("domain.unpause"), { class: "ml-button ml-cpu-unpause" });
+  const root = el(
+    "div",
+    { class: "ml-bar ml-cpu-drive", role: "group", "aria-label": "step and run" },
+    button("◀ step back", back, { title: "the world as it was a step of this guest ago" }),
+    button("step ▶", step),
+    by,
+    to,
+    runBack,
+    unpause,
+  );
+  return {
+    root,
+    key(what, address) {
+      if (what === "toggle") act("cpu.break", { where: `0x${address}` });
+      else if (what === "s") step();
+      else if (what === "b") back();
+      else if (what === "r") act("cpu.run_to", { where: `0x${address}` });
+      else return false;
+      return true;
+    },
+    update(told) {
+      by.hidden = to.hidden = runBack.hidden = !told.cpu;
+      unpause.hidden = told.state !== "paused";
     },
   };
 }

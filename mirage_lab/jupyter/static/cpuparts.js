@@ -3,6 +3,8 @@
 import { button, eachRow, el, labelled, roving, setAttrs, setText, showCount, showTime } from "./dom.js";
 import { bootMemory } from "./bootparts.js";
 
+let cpuPlaces = 0;
+
 /** Registers; those that are not as they were when this was last shown are marked. */
 export function cpuRegisters() {
   const list = el("ul", { class: "ml-cpu-registers", "aria-label": "registers" });
@@ -51,20 +53,24 @@ export function cpuCode(act) {
   const list = el("ul", { class: "ml-cpu-code", role: "listbox", "aria-label": "instructions", "aria-multiselectable": "true" });
   const wrong = el("p", { class: "ml-hint" });
   const root = el("div", { class: "ml-cpu-listing" }, wrong, el("div", { class: "ml-across" }, list));
+  let follow = false;
+  let moved = "";
   roving(list, ".ml-cpu-line", { ArrowDown: 1, ArrowUp: -1 });
   list.addEventListener("keydown", (event) => {
     const row = event.target.closest(".ml-cpu-line");
     if (!row || event.ctrlKey || event.altKey || event.metaKey) return;
     const what = event.key === "Enter" || event.key === " " ? "toggle" : event.key;
-    if (act(what, row.dataset.address)) event.preventDefault();
+    if (!act(what, row.dataset.address)) return;
+    event.preventDefault();
+    follow = what !== "toggle";
   });
 
   return {
     root,
-    update(cpu) {
+    update(cpu, stops) {
       setText(wrong, cpu.wrong);
       wrong.hidden = !cpu.wrong;
-      const stops = new Set(cpu.stops ?? []);
+      const held = list.contains(document.activeElement);
       eachRow(
         list,
         cpu.code,
@@ -72,7 +78,7 @@ export function cpuCode(act) {
         ([address]) =>
           el(
             "li",
-            { class: "ml-cpu-line", role: "option", tabindex: "-1", "data-address": address, on: { click: () => act("toggle", address) } },
+            { class: "ml-cpu-line", role: "option", tabindex: "-1", "data-address": address, on: { click: () => String(getSelection()) || act("toggle", address) } },
             el("span", { class: "ml-cpu-label" }),
             el("span", { class: "ml-cpu-stop" }),
             el("span", { class: "ml-cpu-here" }),
@@ -98,10 +104,12 @@ export function cpuCode(act) {
           });
         },
       );
-      if (!list.contains(document.activeElement)) {
-        const next = list.querySelector('[aria-current="true"]') ?? list.firstChild;
-        for (const row of list.children) row.setAttribute("tabindex", row === next ? "0" : "-1");
-      }
+      const next = list.querySelector('[aria-current="true"]') ?? list.firstChild;
+      const lost = !list.contains(document.activeElement);
+      if (lost || follow) for (const row of list.children) row.setAttribute("tabindex", row === next ? "0" : "-1");
+      if (held && next && (lost || (follow && moved !== cpu.pc))) next.focus({ preventScroll: true });
+      if (moved !== cpu.pc) follow = false;
+      moved = cpu.pc;
     },
   };
 }
@@ -283,9 +291,73 @@ export function cpuMemory(host, side) {
   return { root: map.root, update: (told) => map.update(told.memory) };
 }
 
+/** Breakpoints: a place, a hypercall or a kind of event that is typed; and a list of those there are. */
+export function cpuStops(host) {
+  let name = "";
+  const kind = el("select", {});
+  kind.append(el("option", { value: "" }, "symbol or address"), el("option", { value: "hypercall:" }, "hypercall"), el("option", { value: "event:" }, "event"));
+  const where = cpuPlace(host, () => name, () => !kind.value);
+  kind.addEventListener("change", () => where.hint(kind.value ? (kind.value === "event:" ? "evtchn.upcall" : "event_channel_op.*") : ""));
+  const list = el("ul", { class: "ml-cpu-stops", "aria-label": "breakpoints" });
+  const none = el("p", { class: "ml-hint" });
+  const form = el(
+    "form",
+    {
+      class: "ml-bar",
+      on: {
+        submit: (event) => {
+          event.preventDefault();
+          if (!where.input.value.trim()) return;
+          host.act("cpu.break", { domain: name, where: kind.value + where.input.value.trim() });
+          where.input.value = "";
+        },
+      },
+    },
+    labelled("stop at", kind),
+    where.root,
+    el("button", { type: "submit", class: "ml-button" }, "set breakpoint"),
+  );
+  return {
+    root: el("div", {}, form, none, list),
+    update(side) {
+      name = side.name;
+      setText(none, side.stops.length ? "" : "no breakpoints");
+      eachRow(
+        list,
+        side.stops,
+        ([typed]) => typed,
+        ([typed]) => el("li", {}, el("span", { class: "ml-cpu-stop" }, "● "), el("span", { class: "ml-mono" }), " ", button("remove", () => host.act("cpu.break", { domain: name, where: typed }), { "aria-label": `remove the breakpoint ${typed}` })),
+        (node, [typed, address]) => setText(node.children[1], address && typed !== `0x${address}` ? `${typed} (0x${address})` : typed),
+      );
+    },
+  };
+}
+
+/** A line to type a symbol or an address into, with the names there are. */
+export function cpuPlace(host, whose, symbols = () => true) {
+  const offered = el("datalist", { id: host.id(`cpu-names-${(cpuPlaces += 1)}`) });
+  const input = el("input", { type: "text", size: 20, spellcheck: "false", autocomplete: "off", list: offered.id, placeholder: "main or 0x100000", "aria-label": "symbol or address" });
+  let asked = "";
+  input.addEventListener("input", () => {
+    const typed = input.value.trim();
+    if (!symbols() || !typed || typed === asked) return;
+    asked = typed;
+    host.ask("cpu.symbols", { domain: whose(), typed }).then(
+      (names) => typed === asked && offered.replaceChildren(...names.map((value) => el("option", { value }))),
+      () => offered.replaceChildren(),
+    );
+  });
+  return {
+    input,
+    root: el("span", {}, input, offered),
+    hint: (words) => setAttrs(input, { placeholder: words || "main or 0x100000", "aria-label": words ? `such as ${words}` : "symbol or address" }),
+  };
+}
+
 export function cpuParts(host, side, choose) {
   const names = [
     ["calls", "Hypercalls", cpuCalls()],
+    ["stops", "Breakpoints", cpuStops(host)],
     ["memory", "Memory map", cpuMemory(host, side)],
     ["tables", "Page tables", cpuTables(host)],
     ["xenstore", "Xenstore", cpuWrites()],
@@ -298,10 +370,13 @@ export function cpuParts(host, side, choose) {
     update(told) {
       eachRow(
         bar,
-        names.filter(([name]) => name !== "tables" || told.cpu),
+        names.filter(([name]) => !["tables", "stops"].includes(name) || told.cpu),
         ([name]) => name,
         ([name, words]) => button(words, () => choose(name), { "data-part": name }),
-        (node, [name]) => setAttrs(node, { "aria-pressed": name === told.part ? "true" : "false" }),
+        (node, [name, words]) => {
+          setText(node, name === "stops" && told.stops.length ? `${words} (${told.stops.length})` : words);
+          setAttrs(node, { "aria-pressed": name === told.part ? "true" : "false" });
+        },
       );
       for (const [name, , part] of names) {
         part.root.hidden = name !== told.part;

@@ -13,25 +13,26 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from mirage_lab.lab.said import LabError
-from mirage_lab.lab.views import cpu_code
+from mirage_lab.lab.views import cpu_code, cpu_moves
 from mirage_lab.lab.views.boot_memory import memory
 from mirage_lab.lab.views.cpu_picture import cpu_picture
-from mirage_lab.lab.views.kinds import Action, Args, Ask, Look, View, text
+from mirage_lab.lab.views.kinds import Args, Ask, Look, View, text
 from mirage_lab.signatures.errors import MirageError
 from mirage_lab.tracing.recorder import Event
 from mirage_lab.tracing.svg import visible
-from mirage_lab.vcpu.emulator import missing
+from mirage_lab.vcpu.emulator import GuestsMissing, missing
+from mirage_lab.vcpu.symbols import Symbols
 from mirage_lab.xen.abi.errno import NAMES
 from mirage_lab.xen.arch.vcpu import Vcpu
 
 if TYPE_CHECKING:
     from mirage_lab.lab.lab import Lab
 
-__all__ = ["VIEW", "vcpu_of"]
+__all__ = ["VIEW"]
 
 SIDES: Final = 2
 DOMAINS: Final = 50
-PARTS: Final = ("calls", "memory", "tables", "xenstore", "console")
+PARTS: Final = ("calls", "stops", "memory", "tables", "xenstore", "console")
 CALLS: Final = 60
 WRITES: Final = 40
 LINES: Final = 80
@@ -40,13 +41,6 @@ LOOKED_BACK: Final = 5_000
 TASKS: Final = 8
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]|\r")
 """What moves the cursor of a terminal or colours its words."""
-
-
-def vcpu_of(lab: Lab, name: str) -> Vcpu | None:
-    """Return the vCPU of a domain that is machine code; None for a Python unikernel."""
-    machine = lab.machine
-    found = machine.toolstack.domain(machine.domid(name)).machine
-    return found if isinstance(found, Vcpu) else None
 
 
 def _names(lab: Lab) -> list[str]:
@@ -59,7 +53,7 @@ def chosen(lab: Lab, look: Look) -> list[str]:
     if not names:
         return []
     wanted = look.get("cpu.0.domain")
-    first = str(wanted) if wanted in names else next((name for name in names if vcpu_of(lab, name) is not None), names[0])
+    first = str(wanted) if wanted in names else next((name for name in names if lab.machine.vcpu(name) is not None), names[0])
     second = look.get("cpu.1.domain")
     return [first, str(second)] if second in names and second != first else [first]
 
@@ -75,7 +69,7 @@ def snapshot(lab: Lab, look: Look) -> dict[str, Any]:
 
 
 def _kind(lab: Lab, name: str) -> str:
-    found = vcpu_of(lab, name)
+    found = lab.machine.vcpu(name)
     return "python" if found is None else found.cpu.arch
 
 
@@ -85,13 +79,14 @@ def _side(lab: Lab, look: Look, side: int, name: str) -> dict[str, Any]:
     wanted = look.get(f"cpu.{side}.part")
     part = str(wanted) if wanted in PARTS else PARTS[0]
     told: dict[str, Any] = {"name": name, "domid": domain.domid, "state": domain.state, "part": part, "kind": _kind(lab, name), "cpu": None}
-    vcpu = vcpu_of(lab, name)
+    told["stops"] = cpu_moves.stops(lab, name)
+    vcpu = lab.machine.vcpu(name)
     if vcpu is None:
         tasks = [repr(task) for task in domain.queue.tasks]
         told["tasks"] = [visible(task, 160) for task in tasks[:TASKS]]
         told["more_tasks"] = max(0, len(tasks) - TASKS)
     else:
-        told["cpu"] = cpu_of(vcpu)
+        told["cpu"] = cpu_of(lab, vcpu)
     match part:
         case "memory":
             told["memory"] = memory(lab, name) | {"colour": look.get(f"cpu.{side}.colour"), "chosen": look.get(f"cpu.{side}.run")}
@@ -106,13 +101,21 @@ def _side(lab: Lab, look: Look, side: int, name: str) -> dict[str, Any]:
     return told
 
 
-def cpu_of(vcpu: Vcpu) -> dict[str, Any]:
+def _symbols(lab: Lab, vcpu: Vcpu) -> Symbols:
+    """The names of a guest's addresses; without pyelftools there are none."""
+    try:
+        return lab.debugger.symbols(vcpu.domain.name)
+    except GuestsMissing:
+        return Symbols()
+
+
+def cpu_of(lab: Lab, vcpu: Vcpu) -> dict[str, Any]:
     """Return registers, flags and the instructions around the next one."""
     cpu = vcpu.cpu
     pc = cpu.pc
-    wrong, rows = "", list[cpu_code.Line]()
+    wrong, rows, symbols = "", list[cpu_code.Line](), _symbols(lab, vcpu)
     try:
-        rows = cpu_code.listing(cpu, pc)
+        rows = cpu_code.listing(cpu, pc, symbols)
     except MirageError as error:
         wrong = str(error)
     if not rows and not wrong:
@@ -120,8 +123,10 @@ def cpu_of(vcpu: Vcpu) -> dict[str, Any]:
     return {
         "mode": cpu_code.mode(cpu),
         "pc": f"{pc:x}",
+        "where": cpu_code.symbol_at(symbols, pc),
         "exits": vcpu.exits,
-        "instructions": vcpu.instructions,
+        "instructions": vcpu.taken,
+        "cut": vcpu.taken - vcpu.instructions,
         "latest": "" if vcpu.latest is None else visible(repr(vcpu.latest).strip("<>"), 160),
         "registers": cpu_code.registers(cpu),
         "flags": cpu_code.flags(cpu),
@@ -181,11 +186,11 @@ def console(lab: Lab, domid: int) -> dict[str, Any]:
 def _walk(lab: Lab, args: Args) -> dict[str, Any]:
     """Answer "cpu.walk": the way of an address through the page tables, and the bytes there; args: domain, address.  Raises LabError."""
     name, typed = text(args, "domain", 64), text(args, "address", 200).strip()
-    vcpu = vcpu_of(lab, name)
+    vcpu = lab.machine.vcpu(name)
     if vcpu is None:
         raise LabError(f"{name} is a Python unikernel: it has no page tables")
     cpu = vcpu.cpu
-    linear = _address(vcpu, typed)
+    linear = _address(lab, vcpu, typed)
     way = cpu.walk(linear)
     found = cpu.load(linear, min(64, 4096 - (linear & 4095)))
     return {
@@ -206,15 +211,18 @@ def _entry(vcpu: Vcpu, entry: int) -> str:
     return " ".join(name for bit, name in names if entry >> bit & 1) if entry & 1 else "not present"
 
 
-def _address(vcpu: Vcpu, typed: str) -> int:
-    """Read an address: hexadecimal, or the name of a register."""
+def _address(lab: Lab, vcpu: Vcpu, typed: str) -> int:
+    """Read an address: hexadecimal, or the name of a symbol or register."""
     shown = dict(cpu_code.registers(vcpu.cpu))
     if typed.lower() in shown:
         return int(shown[typed.lower()], 16)
+    symbol = _symbols(lab, vcpu).address(typed)
+    if symbol is not None:
+        return symbol
     try:
         found = int(typed.replace("_", ""), 16)
     except ValueError:
-        raise LabError(f"{visible(typed, 40)!r} is no address: hexadecimal, such as {vcpu.cpu.pc:#x}, or the name of a register") from None
+        raise LabError(f"{visible(typed, 40)!r} is no address: hexadecimal, such as {vcpu.cpu.pc:#x}, or the name of a symbol or register") from None
     if not 0 <= found < 1 << 64:
         raise LabError("an address has 64 bits at most")
     return found
@@ -229,13 +237,13 @@ def words(lab: Lab, look: Look) -> str:
     if not names:
         return "no domain yet: lab.create(guest_image(path)) makes one of machine code"
     name = names[0]
-    vcpu = vcpu_of(lab, name)
+    vcpu = lab.machine.vcpu(name)
     if vcpu is None:
         return f"{name} is a Python unikernel: it has no registers; the boot view shows its hypercalls"
-    told = cpu_of(vcpu)
+    told = cpu_of(lab, vcpu)
     here = next((f": {row[2]}" for row in told["code"] if row[0] == told["pc"]), "")
-    latest = told["latest"] or "none yet"
-    lines = [f"{name}: {told['mode']}, at 0x{told['pc']}{here}", f"  {told['exits']:,} exits, {told['instructions']:,} instructions, last: {latest}"]
+    lines = [f"{name}: {told['mode']}, at {told['where'] or '0x' + told['pc']}{here}"]
+    lines.append(f"  {told['exits']:,} exits, {told['instructions']:,} instructions, last: {told['latest'] or 'none yet'}")
     shown = [f"{key}={value}" for key, value in told["registers"]]
     lines += ["  " + " ".join(shown[at : at + 6]) for at in range(0, min(len(shown), 18), 6)]
     lines += [f"  {row['name']} {row['args']}".rstrip() + f" = {row['ret']}" for row in calls(lab, name) if row["kind"] == "call"][: 8 - len(lines)]
@@ -245,11 +253,10 @@ def words(lab: Lab, look: Look) -> str:
 def picture(lab: Lab, look: Look) -> str | None:
     """Return registers, code and memory of the first guest as SVG; None without a domain of machine code."""
     names = chosen(lab, look)
-    vcpu = vcpu_of(lab, names[0]) if names else None
-    return None if vcpu is None else cpu_picture(lab, names[0], cpu_of(vcpu))
+    vcpu = lab.machine.vcpu(names[0]) if names else None
+    return None if vcpu is None else cpu_picture(lab, names[0], cpu_of(lab, vcpu))
 
 
-ACTIONS: Final[Mapping[str, Action]] = {}
-ASKS: Final[Mapping[str, Ask]] = {"cpu.walk": _walk}
+ASKS: Final[Mapping[str, Ask]] = {"cpu.walk": _walk, **cpu_moves.ASKS}
 
-VIEW: Final = View("cpu", "CPU", snapshot, words, picture, ACTIONS, ASKS)
+VIEW: Final = View("cpu", "CPU", snapshot, words, picture, cpu_moves.ACTIONS, ASKS)

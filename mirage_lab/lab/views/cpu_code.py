@@ -9,26 +9,23 @@ Numbers of 64 bits are hexadecimal text: a browser's numbers end at 53 bits.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from mirage_lab.tracing.svg import visible
 from mirage_lab.vcpu.cpu import Cpu
+from mirage_lab.vcpu.disassembly import BAD, ISAS, Instruction, around, disassemble
+from mirage_lab.vcpu.symbols import Symbols
 
-__all__ = ["AFTER", "BEFORE", "Line", "Symbols", "flags", "listing", "mode", "registers", "symbol_at", "system"]
+__all__ = ["AFTER", "BEFORE", "Line", "flags", "listing", "mode", "registers", "symbol_at", "system"]
 
 BEFORE: Final = 6
 AFTER: Final = 13
 BACK: Final = 64
-LONGEST: Final = 15
-"""Bytes of the longest instruction of x86."""
 UNWRITTEN: Final = bytes(8)
 """Memory nobody has written is no code, although x86 would take it for some."""
 SYMBOL: Final = 80
-NEAR: Final = 1 << 20
-"""Bytes behind a symbol that are still called by its name."""
 
 _X86_FLAGS: Final = ((0, "CF"), (2, "PF"), (4, "AF"), (6, "ZF"), (7, "SF"), (8, "TF"), (9, "IF"), (10, "DF"), (11, "OF"))
 _ARM_FLAGS: Final = ((31, "N"), (30, "Z"), (29, "C"), (28, "V"), (7, "I"), (6, "F"))
@@ -36,10 +33,6 @@ _STATUS: Final = {"x86": "eflags", "arm64": "pstate", "arm": "cpsr"}
 _CR0: Final = ((0, "PE"), (16, "WP"), (31, "PG"))
 _CR4: Final = ((4, "PSE"), (5, "PAE"), (7, "PGE"), (9, "OSFXSR"))
 _TARGET: Final = re.compile(r"#?(0x[0-9a-f]{1,16})$")
-_THUMB: Final = 1 << 5
-
-Symbols = Sequence[tuple[int, str]]
-"""Symbols in the order of their addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +51,15 @@ def mode(cpu: Cpu) -> str:
     match cpu.arch:
         case "x86":
             paging = "paging" if cpu.read("cr0") >> 31 & 1 else "no paging"
-            return f"x86, {64 if _bits(cpu) == 64 else 32} bits, {paging}"
+            return f"x86, {_bits(cpu)} bits, {paging}"
         case "arm":
-            return "ARMv7, Thumb" if cpu.read("cpsr") & _THUMB else "ARMv7"
+            return "ARMv7, Thumb" if cpu.isa == "thumb" else "ARMv7"
         case _:
             return "aarch64"
 
 
 def _bits(cpu: Cpu) -> int:
-    return 32 if cpu.arch == "arm" or (cpu.arch == "x86" and not getattr(cpu, "long_mode", True)) else 64
+    return 64 if cpu.isa in ("x86-64", "aarch64") else 32
 
 
 def registers(cpu: Cpu) -> list[list[str]]:
@@ -111,90 +104,38 @@ def _named(value: int, names: Sequence[tuple[int, str]]) -> str:
 # instructions -------------------------------------------------------------------------------------------------------
 
 
-def listing(cpu: Cpu, at: int, symbols: Symbols = (), before: int = BEFORE, after: int = AFTER) -> list[Line]:
+def listing(cpu: Cpu, at: int, symbols: Symbols, before: int = BEFORE, after: int = AFTER) -> list[Line]:
     """Return the instructions around `at`, where one begins; raises GuestsMissing without capstone."""
-    engine = _engine(cpu)
-    size = 4 if cpu.arch == "arm64" else LONGEST
-    rows = [*_before(cpu, engine, at, before), *_decoded(engine, _bytes_at(cpu, at, after * size), at)[:after]]
-    return [_line(row, symbols) for row in rows]
+    isa = cpu.isa
+    return [_line(each, symbols) for each in (*_before(cpu, isa, at, before), *around(cpu, at, after, isa))]
 
 
-def _engine(cpu: Cpu) -> Any:
-    try:
-        import capstone
-    except ImportError:
-        from mirage_lab.vcpu.emulator import GuestsMissing
-
-        raise GuestsMissing("reading machine code needs a disassembler: pip install 'mirage_lab[guests]' (capstone)") from None
-    if cpu.arch == "x86":
-        return capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64 if _bits(cpu) == 64 else capstone.CS_MODE_32)
-    if cpu.arch == "arm64":
-        return capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM)
-    return capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB if cpu.read("cpsr") & _THUMB else capstone.CS_MODE_ARM)
-
-
-def _bytes_at(cpu: Cpu, at: int, size: int) -> bytes:
-    """Return up to `size` bytes, as far as there is memory."""
-    found = b""
-    while len(found) < size:
-        here = at + len(found)
-        piece = cpu.load(here, min(size - len(found), 4096 - (here & 4095)))
-        if piece is None:
-            break
-        found += piece
-    return found
-
-
-Row = tuple[int, bytes, str]
-
-
-def _decoded(engine: Any, data: bytes, at: int) -> list[Row]:
-    """Return (address, bytes, words); what is no instruction is one byte each, or four on ARM."""
-    rows: list[Row] = []
-    done = 0
-    step = 1 if engine.arch == 3 else 4  # CS_ARCH_X86
-    while done < len(data):
-        for address, size, name, operands in engine.disasm_lite(data[done:], at + done):
-            rows.append((address, data[address - at : address - at + size], f"{name} {operands}".rstrip()))
-            done = address - at + size
-        if done < len(data):
-            odd = data[done : done + step]
-            rows.append((at + done, odd, f".byte {odd.hex(' ')}"))
-            done += step
-    return rows
-
-
-def _before(cpu: Cpu, engine: Any, at: int, count: int) -> list[Row]:
+def _before(cpu: Cpu, isa: str, at: int, count: int) -> list[Instruction]:
     """Return the instructions that end where `at` begins: of all places to begin, the farthest from which one gets there."""
     if count <= 0:
         return []
-    if cpu.arch == "arm64" or (cpu.arch == "arm" and not cpu.read("cpsr") & _THUMB):
-        begin = max(0, at - 4 * count)
-        return _decoded(engine, _bytes_at(cpu, begin, at - begin), begin)
+    _, _, shortest, longest = ISAS[isa]
     page = at & ~0xFFF
-    begin = max(at - BACK, page if page == 0 or cpu.load(page - 1, 1) is None else 0)
-    data = _bytes_at(cpu, begin, at - begin)
+    back = BACK if shortest < longest else longest * count
+    begin = max(at - back, page if page == 0 or cpu.load(page - 1, 1) is None else 0)
+    data = cpu.load(begin, at - begin) or b""
     empty = data.rfind(UNWRITTEN)
-    for skip in range(0 if empty < 0 else empty + len(UNWRITTEN), len(data)):
-        rows = list(engine.disasm_lite(data[skip:], begin + skip))
-        if rows and rows[-1][0] + rows[-1][1] == at:
-            return [(address, data[address - begin : address - begin + size], f"{name} {words}".rstrip()) for address, size, name, words in rows[-count:]]
+    first = -(-(empty + len(UNWRITTEN)) // shortest) * shortest if empty >= 0 else 0
+    for skip in range(first, len(data), shortest):
+        rows = disassemble(isa, data[skip:], begin + skip)
+        if shortest == longest or all(row.text != BAD for row in rows):
+            return rows[-count:]
     return []
 
 
-def _line(row: Row, symbols: Symbols) -> Line:
-    address, data, words = row
-    found = _TARGET.search(words)
+def _line(each: Instruction, symbols: Symbols) -> Line:
+    found = _TARGET.search(each.text)
     target = symbol_at(symbols, int(found[1], 16)) if found else ""
-    label = symbol_at(symbols, address)
-    return Line(address, data.hex(), visible(words, 100), "" if "+" in label else label, target)
+    name = symbols.at(each.address)
+    label = visible(name, SYMBOL) if symbols.address(name) is not None else ""
+    return Line(each.address, each.bytes.hex(), visible(each.text, 100), label, target)
 
 
 def symbol_at(symbols: Symbols, address: int) -> str:
-    """Return `main+0x12`, or "" where no symbol is near."""
-    place = bisect_right(symbols, (address, "\U0010ffff")) - 1
-    if place < 0 or address - symbols[place][0] > NEAR:
-        return ""
-    begin, name = symbols[place]
-    told = visible(name, SYMBOL)
-    return told if begin == address else f"{told}+{address - begin:#x}"
+    """Return `main+0x12`, or "" where no symbol is near, as plain characters."""
+    return visible(symbols.at(address), SYMBOL)

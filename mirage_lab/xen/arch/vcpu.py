@@ -173,6 +173,11 @@ class Vcpu(ABC):
             self._cuts = Cuts(self)
         return self._cuts
 
+    @property
+    def taken(self) -> int:
+        """Instructions it has taken so far, those of a slice that is cut among them."""
+        return self.instructions + (self._cuts.done if self._cuts is not None and self._cuts.under_way else 0)
+
     def put_back(self) -> None:
         """The step was cut: it goes on before anything else happens."""
         self._posted = True

@@ -17,10 +17,12 @@ from mirage_lab import Lab, guest_image, ms
 from mirage_lab.lab.said import LabError
 from mirage_lab.lab.views import cpu, cpu_code, machine_memory
 from mirage_lab.lab.views.cpu import VIEW
+from mirage_lab.vcpu import disassembly
 from mirage_lab.vcpu.emulator import missing
+from mirage_lab.vcpu.symbols import Symbols
 from mirage_lab.xen.abi import grant_table
 from mirage_lab.xen.abi.xen import GRANT_TABLE_OP
-from tests.machinecode import BASE, call, elf32, imm, says
+from tests.machinecode import BASE, call, elf32, imm, says, with_symbols
 
 PAYLOAD = '<img src=x onerror="alert(1)">\x1b[31m\u202e'
 COUNTS = b"\xb8" + imm(5) + b"\xbb" + imm(7) + b"\x01\xd8\x90\xeb\xfe"
@@ -75,17 +77,17 @@ def test_the_code_around_the_next_instruction_is_what_lies_there(lab: Lab) -> No
 
 def test_what_is_no_instruction_is_bytes_and_where_is_no_memory_is_said() -> None:
     with lab_with(b"\x90\x0f\x04\x90", ran=0) as lab:
-        vcpu = cpu.vcpu_of(lab, "guest")
+        vcpu = lab.machine.vcpu("guest")
         assert vcpu is not None
-        assert [line.text for line in cpu_code.listing(vcpu.cpu, BASE, after=3, before=0)][:2] == ["nop", ".byte 0f"]
+        assert [line.text for line in cpu_code.listing(vcpu.cpu, BASE, Symbols(), after=3, before=0)][:2] == ["nop", "(bad)"]
         vcpu.cpu.pc = 0x7000_0000
         assert side(lab)["cpu"]["wrong"] == "there is no memory at 0x70000000"
 
 
 def test_symbols_name_what_begins_there_what_is_jumped_to_and_what_is_near(lab: Lab) -> None:
-    vcpu = cpu.vcpu_of(lab, "guest")
+    vcpu = lab.machine.vcpu("guest")
     assert vcpu is not None
-    symbols = [(BASE, "start"), (BASE + 13, f"stop{PAYLOAD}")]
+    symbols = Symbols([(BASE, 13, "start"), (BASE + 13, 2, f"stop{PAYLOAD}")])
     lines = cpu_code.listing(vcpu.cpu, BASE + 13, symbols)
     assert lines[0].label == "start" and lines[1].label == ""
     assert lines[4].label == lines[4].target == "stop<img src=x onerror=\"alert(1)\">\u241b[31m\\u202e"
@@ -127,7 +129,7 @@ def test_memory_names_the_kernel_its_page_tables_rings_and_what_xen_put_there() 
         assert kinds["console ring"][0] == 2047 and kinds["console ring"][4:6] == ["granted, in use", "dom0"]
         ram = [run for run in told["runs"] if run[0] < told["ram"][1]]
         assert ram[0][0] == 0 and all(before[0] + before[1] == after[0] for before, after in pairwise(ram)) and ram[-1][0] + ram[-1][1] == 2048
-        vcpu = cpu.vcpu_of(lab, "guest")
+        vcpu = lab.machine.vcpu("guest")
         assert vcpu is not None and machine_memory.tables(vcpu.cpu) == [8, 9]
 
 
@@ -194,6 +196,7 @@ def test_a_lab_without_domains_and_one_without_the_extra_say_what_to_do(monkeypa
 
 def test_without_a_disassembler_the_registers_are_there_and_the_way_to_get_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "capstone", None)
+    disassembly._engine.cache_clear()
     told = side(lab)["cpu"]
     assert told["code"] == [] and "pip install 'mirage_lab[guests]'" in told["wrong"] and len(told["registers"]) == 10
 
@@ -201,3 +204,86 @@ def test_without_a_disassembler_the_registers_are_there_and_the_way_to_get_one(l
 def test_the_handle_of_machine_code_is_shown_as_its_cpu(lab: Lab) -> None:
     picture = lab.vm("guest")._repr_svg_() or ""
     assert "the CPU of guest" in picture and "add eax, ebx" in picture and "memory of guest" in picture
+
+
+# buttons and keys ---------------------------------------------------------------------------------------------------
+
+LOOP = b"\xb9" + imm(3) + b"\xe8" + imm(6) + b"\x49\x75\xf8" + b"\xeb\xfe\x90" + b"\x40\xc3"
+"""mov ecx, 3; again: call count; dec ecx; jnz again; stop: jmp to itself; nop; count: inc eax; ret"""
+NAMES = {"again": (BASE + 5, 8), "stop": (BASE + 13, 3), "count": (BASE + 16, 2), f"<b>{PAYLOAD}": (BASE + 17, 1)}
+
+
+@pytest.fixture
+def loop() -> Iterator[Lab]:
+    with Lab(seed=1, name="cpu") as made:
+        made.create(guest_image(with_symbols(elf32(LOOP), NAMES), name="guest", memory_mib=8)).unpause()
+        yield made
+
+
+def press(lab: Lab, name: str, **args: object) -> tuple[str, str]:
+    """The line of Python that a button ran, and where the guest is then."""
+    act = VIEW.actions[f"cpu.{name}"](lab, {"domain": "guest", **args})
+    return act.line, side(lab)["cpu"]["pc"]
+
+
+def test_a_step_forward_and_one_back_are_lines_of_python_and_end_where_they_began(loop: Lab) -> None:
+    before = side(loop)["cpu"]
+    assert press(loop, "step", unit="instruction") == ("lab.vm('guest').cpu.step()", f"{BASE + 5:x}")
+    assert press(loop, "step", unit="instruction", count=2) == ("lab.vm('guest').cpu.step(2)", f"{BASE + 17:x}")
+    assert side(loop)["cpu"]["cut"] == side(loop)["cpu"]["instructions"] == 3
+    assert press(loop, "back", unit="instruction") == ("lab.vm('guest').cpu.step_back()", f"{BASE + 16:x}")
+    assert press(loop, "step", unit="block")[0] == "lab.vm('guest').cpu.step(unit='block')"
+    press(loop, "back", unit="instruction")
+    press(loop, "back", unit="instruction")
+    press(loop, "back", unit="instruction")
+    press(loop, "back", unit="instruction")
+    assert side(loop)["cpu"]["registers"] == before["registers"]
+
+
+def test_running_to_a_symbol_stops_there_and_one_that_is_not_there_is_said(loop: Lab) -> None:
+    assert press(loop, "run_to", where=" count ") == ("lab.vm('guest').cpu.run_to('count', within=ms(200))", f"{BASE + 16:x}")
+    assert press(loop, "run_to", where=f"{BASE + 13:#x}")[1] == f"{BASE + 13:x}" and registers(loop)["eax"] == "00000003"
+    for where, said in (("cout", "no symbol 'cout'"), ("", "where?"), ("0xzz", "no address"), (PAYLOAD, "no symbol")):
+        with pytest.raises(LabError, match=said.replace("?", r"\?")):
+            press(loop, "run_to", where=where)
+
+
+def test_a_breakpoint_is_set_seen_and_taken_away_by_the_same_button(loop: Lab) -> None:
+    assert press(loop, "break", where="count")[0] == "lab.vm('guest').cpu.break_at('count')"
+    assert press(loop, "break", where="hypercall:sched_op.*")[0] == "lab.vm('guest').cpu.break_at('hypercall:sched_op.*')"
+    assert side(loop)["stops"] == [["count", f"{BASE + 16:x}"], ["hypercall:sched_op.*", None]]
+    assert "stopped: guest at" in loop.run(ms(1)) and side(loop)["cpu"]["where"] == "count"
+    assert press(loop, "break", where=f"{BASE + 16:#x}")[0] == f"lab.vm('guest').cpu.unbreak({BASE + 16:#x})"
+    assert press(loop, "break", where="hypercall:sched_op.*")[0] == "lab.vm('guest').cpu.unbreak('hypercall:sched_op.*')"
+    assert side(loop)["stops"] == []
+    assert press(loop, "run_back")[1] == f"{BASE:x}"
+
+
+def test_symbols_are_offered_by_what_was_typed_and_hostile_ones_stay_text(loop: Lab) -> None:
+    ask = VIEW.asks["cpu.symbols"]
+    assert ask(loop, {"domain": "guest", "typed": "O"}) == ["count", "stop"]
+    assert ask(loop, {"domain": "guest", "typed": "st"}) == ["stop"]
+    press(loop, "step", unit="instruction", count=3)
+    told = json.dumps(VIEW.snapshot(loop, {}), ensure_ascii=False) + (VIEW.picture(loop, {}) or "") + VIEW.words(loop, {})
+    assert "<b>" in told and "\u202e" not in told and "\x1b" not in told
+    assert "<img" not in (VIEW.picture(loop, {}) or "")
+
+
+def test_a_python_unikernel_goes_by_events_forward_and_back() -> None:
+    with Lab.demo("web") as lab:
+        events = lab.machine.world.events
+        act = VIEW.actions["cpu.back"](lab, {"domain": "web", "unit": "instruction"})
+        assert act.line == "lab.vm('web').step_back()" and lab.machine.world.events < events
+        events = lab.machine.world.events
+        assert VIEW.actions["cpu.step"](lab, {"domain": "web", "unit": "event"}).line == "lab.step()"
+        assert lab.machine.world.events == events + 1
+        with pytest.raises(LabError, match="a step is by instruction"):
+            VIEW.actions["cpu.step"](lab, {"domain": "web", "unit": "mile"})
+
+
+def test_two_guests_side_by_side_do_not_forget_each_others_symbols(loop: Lab) -> None:
+    loop.create(guest_image(with_symbols(elf32(LOOP), {"other": (BASE, 20)}), name="twin", memory_mib=8))
+    for _ in range(2):
+        sides = VIEW.snapshot(loop, {"cpu.0.domain": "guest", "cpu.1.domain": "twin"})["sides"]
+        assert [each["cpu"]["code"][-1][3] or each["cpu"]["code"][0][3] for each in sides][1] == "other"
+    assert loop.debugger.symbols("guest") is loop.debugger.symbols("guest") is not loop.debugger.symbols("twin")

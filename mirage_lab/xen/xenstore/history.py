@@ -10,6 +10,7 @@ from where the store was when it began, and is merged when the store has moved o
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -105,16 +106,16 @@ class History:
     """
 
     def __init__(self, repo: Repo, most: int | None = None) -> None:
-        """`most` commits are kept (None: all); then the history begins anew with what there is."""
+        """The last `most` changes are kept (None: all); what was before is forgotten, and the history begins with what there was then."""
         self.repo = repo
         self.branch = self.repo.branch()
         self._at_once = type(repo.backend) is not Backend
         self._limit = most
         self._made = 0
         self._waiting: list[Change] = []
-        self._late: list[Moment] = []
+        self._late: deque[Moment] = deque()
         self._now = Moment(self.branch.head)
-        self._nodes: Wide[Entry] = Wide()
+        self._written = self._dropped = self._now
 
     @property
     def head(self) -> Commit | None:
@@ -134,47 +135,47 @@ class History:
         """Commit what was noted, as domain `domid`; in transaction `tid` it had begun at `base`; or it is what `merged` brought."""
         if not self._waiting:
             return
-        if self._limit is not None and self._made >= self._limit:
-            self._begin_anew()
         made = Moment(None)
         made.domid, made.tid, made.merged, made.changes, self._waiting = domid, tid, merged, self._waiting, []
         made.info = self.repo.info("")
         if tid and base is not self._now and merged is None:
             made.base, made.merging = base, self.repo.info("")
-        self._made += 1
-        self._now, self._nodes = made, made.changes[-1][3]
+        self._now = made
         self._late.append(made)
+        if self._limit is not None and len(self._late) > self._limit:
+            self._dropped.forget()
+            self._dropped = self._late.popleft()
+            self._dropped.base = None
         if self._at_once:
             self._write()
         else:
             self.repo.late[MAIN] = self._write
 
-    def _begin_anew(self) -> None:
-        """Forget what there was; what nobody has looked at will never be made."""
-        self._made = 0
-        for moment in self._late:
-            moment.forget()
-        self._now = Moment(None)
-        self._now.info = self.repo.info("what was before is forgotten", "xenstored")
-        self._now.changes = [("all", "/", None, self._nodes)]
-        self._late = [self._now]
-
     def _write(self) -> None:
         """Make the commits that are late."""
         self.repo.late.pop(MAIN, None)
-        late, self._late = self._late, []
+        late, self._late = self._late, deque()
+        self._made += len(late)
+        if self._limit is not None and (self._dropped.changes or self._made > self._limit):
+            self._begin_anew(self._dropped if self._dropped.changes else self._written)
+            self._made = len(late)
         for moment in late:
             self._commit(moment)
-            moment.forget()
+            moment.base = moment.merged = None
+            self._written.forget()
+            self._written = moment
+
+    def _begin_anew(self, last: Moment) -> None:
+        """Forget what was before a moment and it."""
+        assert last.info is not None
+        nodes = last.changes[-1][3]
+        everything: list[Change] = [("all", path, nodes[path], nodes) for path in sorted(nodes) if path != "/"]
+        self.branch.set_head(Commit(_changed(EMPTY, everything), (), last.info._replace(author="xenstored", message="what was before is forgotten")))
+        self._dropped.forget()
 
     def _commit(self, moment: Moment) -> None:
         head, changes, info = self.branch.head, moment.changes, moment.info
         assert info is not None
-        if changes[0][0] == "all":
-            nodes = changes[0][3]
-            moment.commit = Commit(_changed(EMPTY, [("all", path, nodes[path], nodes) for path in sorted(nodes) if path != "/"]), (), info)
-            self.branch.set_head(moment.commit)
-            return
         author = f"Domain {moment.domid}"
         told = [_told(*change) for change in changes]
         message = f"{author}: {told[0]}" if len(told) == 1 else f"{author}: transaction {moment.tid}\n\n" + "\n".join(told)

@@ -49,9 +49,12 @@ class Wide(Generic[T]):
         while type(node) is list:
             node = node[code & MASK]
             code >>= BITS
-        if node is None or name not in node[::2]:
+        if node is None:
             return None
-        found: T = node[node.index(name) + 1]
+        names = node[::2]
+        if name not in names:
+            return None
+        found: T = node[2 * names.index(name) + 1]
         return found
 
     def __getitem__(self, name: str) -> T:

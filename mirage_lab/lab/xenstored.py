@@ -39,11 +39,12 @@ IDLE: Final = 0.3
 class Client(Connection):
     """A client on the socket, with dom0's rights as on a real host, where only root may open it."""
 
-    def __init__(self, daemon: Daemon, sock: socket.socket, name: str, stirred: dict[Client, None]) -> None:
-        """`stirred` are the clients for whom there is something to send."""
+    def __init__(self, daemon: Daemon, sock: socket.socket, name: str, stirred: dict[Client, None], durable: bool) -> None:
+        """`stirred` are the clients for whom there is something to send; with `durable` an answer may be taken back (`settle`)."""
         super().__init__(daemon, Domid(0), name, None, lambda: None)
         self.sock = sock
         self.stirred = stirred
+        self.durable = durable
         self.answered: list[tuple[int, int]] = []
         self.kept = 0
         self.events = selectors.EVENT_READ
@@ -60,10 +61,9 @@ class Client(Connection):
 
     def feed(self, data: bytes) -> None:
         """Take bytes and answer the requests in them; raises RingError when they are none."""
-        self.stirred[self] = None
         self._in += data
         at = 0
-        while at + wire.HEADER.size <= len(self._in):
+        while self.durable and at + wire.HEADER.size <= len(self._in):
             _, rid, tid, length = wire.HEADER.unpack_from(self._in, at)
             at += wire.HEADER.size + length
             if at <= len(self._in):
@@ -82,10 +82,13 @@ class Client(Connection):
     def flush(self) -> None:
         """Send what the socket takes; raises OSError."""
         if self.kept:
-            with contextlib.suppress(BlockingIOError, InterruptedError):
-                sent = self.sock.send(self._out[: self.kept])
-                del self._out[:sent]
-                self.kept -= sent
+            out = self._out
+            try:
+                sent = self.sock.send(out if self.kept == len(out) else out[: self.kept])
+            except (BlockingIOError, InterruptedError):
+                return
+            del out[:sent]
+            self.kept -= sent
 
 
 class Xenstored:
@@ -158,9 +161,9 @@ class Xenstored:
                 if client is None:
                     self._accept()
                 elif client is not self:
+                    self._stirred[client] = None
                     if mask & selectors.EVENT_READ:
                         self._read(client)
-                    self._stirred[client] = None
             self._settle()
             for client in self._stirred:
                 self._write(client)
@@ -182,7 +185,7 @@ class Xenstored:
                 return
             sock.setblocking(False)
             self._number += 1
-            self._clients[sock] = client = Client(self.daemon, sock, f"connection {self._number}", self._stirred)
+            self._clients[sock] = client = Client(self.daemon, sock, f"connection {self._number}", self._stirred, self._repo.backend.grouped)
             self._selector.register(sock, selectors.EVENT_READ, client)
 
     def _read(self, client: Client) -> None:
@@ -221,7 +224,9 @@ class Xenstored:
         except OSError:
             self._drop(client)
             return
-        wanted = (selectors.EVENT_READ if client.waiting < BACKLOG else 0) | (selectors.EVENT_WRITE if client.kept else 0)
+        wanted = selectors.EVENT_READ
+        if client.kept:
+            wanted = selectors.EVENT_WRITE | (selectors.EVENT_READ if client.waiting < BACKLOG else 0)
         if client.events != wanted:
             client.events = wanted
             self._selector.modify(client.sock, wanted, client)

@@ -23,6 +23,7 @@ __all__ = ["Connection", "Watch"]
 
 WATCHES: Final = 128
 TRANSACTIONS: Final = 10
+HEAD: Final = wire.HEADER.size
 BACKLOG: Final = 64 << 10
 """Bytes of replies a domain may leave untaken before its requests wait."""
 EVENTS: Final = 256 << 10
@@ -240,21 +241,23 @@ class Connection:
         return bool(count)
 
     def _requests(self) -> None:
-        buffered = self._in
-        while len(buffered) >= wire.HEADER.size:
+        buffered, daemon = self._in, self.daemon
+        while len(buffered) >= HEAD:
             op, rid, tid, length = wire.HEADER.unpack_from(buffered)
             if length > wire.PAYLOAD_MAX:
                 raise wire.RingError(f"a request that says it has {length} bytes; {wire.PAYLOAD_MAX} are allowed")
-            end = wire.HEADER.size + length
+            end = HEAD + length
             if len(buffered) < end:
                 return
-            payload = bytes(buffered[wire.HEADER.size : end])
+            payload = bytes(buffered[HEAD:end])
             del buffered[:end]
+            before = daemon.begin(self, tid)
             try:
-                with self.daemon.acting(self, tid):
-                    reply, data = op, answer(self, op, tid, payload)
-                if tid and tid in self.transactions:
+                data = answer(self, op, tid, payload)
+                if tid and self.key and tid in self.transactions:
                     self.touched()
             except StoreError as error:
-                reply, data = wire.ERROR, error.name.encode() + b"\0"
-            self._out += wire.message(reply, rid, tid, data)
+                op, data = wire.ERROR, error.name.encode() + b"\0"
+            finally:
+                daemon.end(self, before)
+            self._out += wire.HEADER.pack(op, rid, tid, len(data)) + data

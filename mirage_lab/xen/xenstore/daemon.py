@@ -23,6 +23,9 @@ from mirage_lab.xen.xenstore.transaction import Engine
 
 __all__ = ["Connection", "Daemon", "Watch"]
 
+Before = tuple[tuple[str, int], set[tuple[Watch, str]], int]
+
+
 class _Acting:
     """Who changes the store at the moment, for the events, and which watches a transaction of it has fired."""
 
@@ -32,17 +35,12 @@ class _Acting:
         self._daemon = daemon
         self._connection = connection
         self._tid = tid
-        self._before = (daemon.actor, daemon.told, daemon.acting_domid)
 
     def __enter__(self) -> None:
-        daemon, connection = self._daemon, self._connection
-        daemon.actor, daemon.told, daemon.acting_domid = (connection.name, self._tid), set(), connection.domid
+        self._before = self._daemon.begin(self._connection, self._tid)
 
     def __exit__(self, *exc: object) -> None:
-        daemon = self._daemon
-        daemon.actor, daemon.told, daemon.acting_domid = self._before
-        if daemon.touched and not self._connection.ringed:
-            daemon.settle()
+        self._daemon.end(self._connection, self._before)
 
 
 class Daemon:
@@ -89,6 +87,18 @@ class Daemon:
     def acting(self, connection: Connection, tid: int) -> _Acting:
         """Return a context in which changes are `connection`'s."""
         return _Acting(self, connection, tid)
+
+    def begin(self, connection: Connection, tid: int) -> Before:
+        """Changes are `connection`'s from now on; return whose they were, for `end`."""
+        before = (self.actor, self.told, self.acting_domid)
+        self.actor, self.told, self.acting_domid = (connection.name, tid), set(), connection.domid
+        return before
+
+    def end(self, connection: Connection, before: Before) -> None:
+        """Changes are again whose they were."""
+        self.actor, self.told, self.acting_domid = before
+        if self.touched and not connection.ringed:
+            self.settle()
 
     @contextmanager
     def acting_as(self, domid: Domid, merged: Commit | None = None) -> Iterator[None]:
@@ -222,7 +232,8 @@ class Daemon:
         if op == "write" and path.endswith("/state") and ("/device/" in path or "/backend/" in path) and self._k_state.on:
             state = parse(value)
             self.tell(self._k_state, who, {"path": path, "state": int(state), "name": state.title})
-        self._fire(path, node, removed, tid)
+        if self._watched:
+            self._fire(path, node, removed, tid)
         world.cause = before
 
     def _fire(self, path: str, node: Node | None, removed: dict[str, Node], tid: int) -> None:

@@ -1,6 +1,8 @@
 """fs: a store in plain files, one per object, to look at with any tool; slow, and nothing to recover.
 
     objects/ab/cdef...   "tree 33\\0..." as Git hashes it, not compressed       heads/main   the name of a commit
+
+A commit is there as soon as it was made, whatever becomes of the process; a loss of power is another matter (`git`).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from mirage_lab.irmin.commit import Commit
 from mirage_lab.irmin.errors import ObjectError, StoreError
+from mirage_lab.irmin.lock import hold
 from mirage_lab.irmin.node import EMPTY, Blob, Entry
 from mirage_lab.irmin.objects import BLOB, COMMIT, TREE, framed, name_of
 from mirage_lab.irmin.store import Backend
@@ -19,12 +22,16 @@ __all__ = ["Fs"]
 
 
 class Fs(Backend):
-    """A backend in directory `path`: each object of a commit is written, then the head is replaced.  Not for two writers."""
+    """A backend in directory `path`: each object of a commit is written, then the head is replaced.  Raises StoreError when it is open already."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         (self.path / "heads").mkdir(parents=True, exist_ok=True)
         self.objects = Stored(self._read)
+        self._lock = hold(self.path / "lock", self.path.name)
+        for folder in ("objects", "heads"):
+            for left in sorted((self.path / folder).rglob("*.lock")):
+                left.unlink()  # a killed process was writing it
 
     # reading -----------------------------------------------------------------------------------------------------
 
@@ -84,6 +91,10 @@ class Fs(Backend):
         except OSError as error:
             raise StoreError(f"{branch}: {error.strerror}: it has not moved") from None
 
+    def close(self) -> None:
+        """Let go."""
+        self._lock.close()
+
     def _store(self, entry: Entry) -> None:
         if entry.home is self.objects:
             return
@@ -104,7 +115,11 @@ class Fs(Backend):
 
 
 def _replace(path: Path, data: bytes) -> None:
-    made = path.with_name(path.name + ".tmp")
-    with made.open("wb") as file:
-        file.write(data)
-    os.replace(made, path)
+    made = path.with_name(path.name + ".lock")
+    try:
+        with made.open("wb") as file:
+            file.write(data)
+        os.replace(made, path)
+    except OSError:
+        made.unlink(missing_ok=True)
+        raise

@@ -9,7 +9,6 @@ its lock, removes locks that a killed process left, and replays the log.  Git ob
 from __future__ import annotations
 
 import os
-import sqlite3
 from pathlib import Path
 from typing import Final, Literal
 
@@ -19,6 +18,7 @@ from dulwich.repo import Repo as GitRepo
 
 from mirage_lab.irmin.commit import Commit
 from mirage_lab.irmin.errors import ObjectError, StoreError
+from mirage_lab.irmin.lock import hold
 from mirage_lab.irmin.log import Log, Recovered, synced_directory
 from mirage_lab.irmin.node import EMPTY, Blob, Entry
 from mirage_lab.irmin.objects import BLOB, COMMIT, TREE
@@ -79,7 +79,7 @@ class Git(Backend):
         self.path.mkdir(parents=True, exist_ok=True)
         self._git = GitRepo.init_bare(str(self.path), default_branch=b"main") if new else GitRepo(str(self.path))
         (self.path / "irmin").mkdir(exist_ok=True)
-        self._lock = _locked(self.path / "irmin" / "lock")
+        self._lock = hold(self.path / "irmin" / "lock", self.path.name)
         try:
             self._unstick()
             self.objects = Objects(self._git.object_store)
@@ -281,14 +281,3 @@ class Git(Backend):
             self._log.close()
             self._git.close()
             self._lock.close()
-
-
-def _locked(path: Path) -> sqlite3.Connection:
-    """Hold a file for this process alone, until it lets go or ends: SQLite knows how, on every platform."""
-    held = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-    try:
-        held.execute("BEGIN EXCLUSIVE")
-    except sqlite3.Error:
-        held.close()
-        raise StoreError(f"{path.parent.parent.name} is open already, here or in another process: a store has one writer") from None
-    return held

@@ -122,6 +122,8 @@ class Repo:
             wanted = bytes.fromhex(name) if isinstance(name, str) else name
         except ValueError:
             raise StoreError(f"{name!r} is no name of a commit") from None
+        if self.closed:
+            raise StoreClosed("the repository was closed")
         stored = self.backend.commit(wanted)
         if stored is None:
             self._index()

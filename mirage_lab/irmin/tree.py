@@ -16,7 +16,7 @@ from mirage_lab.irmin.merging import Conflicts, merge_trees
 from mirage_lab.irmin.node import EMPTY, Blob, Node
 from mirage_lab.irmin.path import Path, Steps, shown, steps_of
 
-__all__ = ["Change", "Tree"]
+__all__ = ["Change", "Concrete", "Stats", "Tree"]
 
 LINES: Final = 40
 Listing = list[tuple[str, Literal["contents", "node"]]]
@@ -41,8 +41,21 @@ class Change:
         return f"{sign} {shown(self.path)} {told}"
 
 
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """How large a tree is: directories (the root is one), values, the steps of the longest path, the entries of the widest directory."""
+
+    directories: int
+    values: int
+    depth: int
+    width: int
+
+
 Changes = list[Change]
 Lines = list[str]
+Kind = Literal["contents", "node"]
+Concrete = dict[str, Any]
+"""A directory as a dictionary: names to values, or to other directories."""
 
 
 class Tree:
@@ -61,6 +74,55 @@ class Tree:
         for path, value in values.items():
             tree = tree.set(path, value)
         return tree
+
+    @classmethod
+    def of_concrete(cls, contents: Contents[Any], concrete: Concrete) -> Tree:
+        """Make a tree of dictionaries in dictionaries (no values then); an empty one is nothing.  Raises PathError."""
+        tree = cls(contents)
+        waiting: list[tuple[Steps, Concrete]] = [((), concrete)]
+        while waiting:
+            above, entries = waiting.pop()
+            for step, entry in entries.items():
+                if isinstance(entry, dict):
+                    waiting.append(((*above, step), entry))
+                else:
+                    tree = tree.set((*above, step), entry)
+        return tree
+
+    def concrete(self) -> Concrete:
+        """Return the tree as dictionaries in dictionaries."""
+        found: Concrete = {}
+        for steps, blob in node.walk(self.node):
+            into = found
+            for step in steps[:-1]:
+                into = into.setdefault(step, {})
+            into[steps[-1]] = self.contents.decode(blob.data)
+        return found
+
+    def walk(self, least: int = 0, most: int | None = None) -> Iterator[tuple[Steps, Kind]]:
+        """Yield (path, what it is) of what is `least` to `most` steps below the root, a directory before what is in it, by name."""
+        waiting: list[tuple[Steps, node.Entry]] = [((), self.node)]
+        while waiting:
+            steps, entry = waiting.pop()
+            directory = isinstance(entry, Node)
+            if len(steps) >= least:
+                yield steps, "node" if directory else "contents"
+            if isinstance(entry, Node) and (most is None or len(steps) < most):
+                waiting += [((*steps, step), child) for step, child in reversed(entry.list())]
+
+    def stats(self) -> Stats:
+        """Return how large it is."""
+        directories = values = depth = width = 0
+        waiting: list[tuple[int, node.Entry]] = [(0, self.node)]
+        while waiting:
+            down, entry = waiting.pop()
+            depth = max(depth, down)
+            if isinstance(entry, Node):
+                directories, width = directories + 1, max(width, len(entry))
+                waiting += [(down + 1, child) for _, child in entry.children.items()]
+            else:
+                values += 1
+        return Stats(directories, values, depth, width)
 
     def find(self, path: Path) -> Any:
         """Return the value at a path; None where there is none, or a directory."""

@@ -1,7 +1,8 @@
 """stores: what every Irmin store promises, whatever keeps it: `check_irmin(lambda: Repo(TEXT, MyBackend()))`.
 
 The promises are those of Irmin's own suite (irmin-test, store.ml), in our words; values are texts.  `make` is called for an
-empty repository each time one is needed; the check closes it.
+empty repository each time one is needed; the check closes it.  `again`, for a backend that keeps what it is given, opens a
+repository that was closed.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from mirage_lab.irmin.commit import Commit
+from mirage_lab.irmin import node
+from mirage_lab.irmin.commit import Commit, history
 from mirage_lab.irmin.contents import TEXT
 from mirage_lab.irmin.errors import PathError, StoreClosed, StoreError
+from mirage_lab.irmin.exchange import export, load, pull, push
+from mirage_lab.irmin.path import shown
 from mirage_lab.irmin.store import Repo, Store
-from mirage_lab.irmin.tree import Tree
+from mirage_lab.irmin.tree import Stats, Tree
 from mirage_lab.irmin.view import View
 from mirage_lab.irmin.watch import Moved
 from mirage_lab.testing.story import Story, short
@@ -58,11 +62,13 @@ class _Promises:
             self.story.fail(promise, f"expected  {error.__name__}", f"came      {short(came)}")
 
 
-def check_irmin(make: Make) -> Story:
+def check_irmin(make: Make, again: Callable[[Repo], Repo] | None = None) -> Story:
     """Return the story of the promises `make()` kept; raises Broken at the first that it did not."""
     promises = _Promises(make)
     for group in GROUPS:
         group(promises)
+    if again is not None:
+        _opened_again(promises, again)
     return promises.story
 
 
@@ -117,6 +123,123 @@ def _trees(check: _Promises) -> None:
         store.remove("wide/n0999")
         left = (len(store.list("wide")), store.find("wide/n1000"), store.find("wide/n0999"))
         check.equal("a directory of thousands is a directory", left, (1_999, "x", None))
+        repo.flush()
+        check.equal("what is kept has the name that was worked out in memory", store.tree().hash, store.tree().remove("x").hash)
+        check.equal("... and every value", dict(store.tree().sub("d3").items()), dict(tree.sub("d3").items()))
+
+
+def _shapes(check: _Promises) -> None:
+    tree = Tree.of(TEXT, {"a/b/c": "1", "a/b/d": "2", "a/e": "3", "f": "4"})
+    check.true("setting what is there gives the very same tree", tree.set("a/b/c", "1").node is tree.node and tree.remove("no/where").node is tree.node)
+    check.true("a change leaves what is beside it the very same", tree.set("f", "5").sub("a").node is tree.sub("a").node)
+    check.equal("two steps down from the root", [shown(path) for path, _ in tree.walk(2, 2)], ["a/b", "a/e"])
+    check.equal("at most one", [(shown(path), kind) for path, kind in tree.walk(most=1)], [("/", "node"), ("a", "node"), ("f", "contents")])
+    check.equal("three at least", [shown(path) for path, _ in tree.walk(3)], ["a/b/c", "a/b/d"])
+    check.equal("a tree tells how large it is", tree.stats(), Stats(3, 4, 3, 2))
+    check.equal("a tree is dictionaries in dictionaries", tree.concrete(), {"a": {"b": {"c": "1", "d": "2"}, "e": "3"}, "f": "4"})
+    check.equal("... and comes back from them", Tree.of_concrete(TEXT, tree.concrete()).hash, tree.hash)
+    check.equal("a tree that was emptied has the name of the empty one", tree.remove("a").remove("f").hash, Tree(TEXT).hash)
+    check.refuses("a tree has no value at the root", PathError, lambda: tree.set((), "x"))
+    ours, theirs = tree.set("a/b/c", "ours"), tree.set("a/e", "theirs").remove("f")
+    merged = ours.merge(tree, theirs)
+    check.equal("trees are merged three ways", dict(merged.items()) if isinstance(merged, Tree) else merged, {"a/b/c": "ours", "a/b/d": "2", "a/e": "theirs"})
+    with check.repo() as repo:
+        store = repo.branch()
+        store.set("x/y", "1")
+        body = store.tree("x").node.body.decode("latin-1")
+        store.set("z", body)
+        check.true("a value whose bytes are those of a directory has another name", node.find(store.tree().node, ("z",)) != store.tree("x").node)
+        head = store.head
+        assert head is not None and store.tree("x").kind("y") == "contents"
+        check.equal("... and each is found as what it is", (store.kind("x"), store.kind("z"), store.find("z")), ("node", "contents", body))
+
+
+def _updates(check: _Promises) -> None:
+    with check.repo() as repo:
+        store = repo.branch()
+        check.true("an empty store has no head", repo.empty().head is None and repo.empty().list() == [])
+        store.set("a/1", "1", message="why", author="Anna")
+        head = store.head
+        assert head is not None
+        check.equal("a commit keeps who made it and why", (head.info.author, head.info.message), ("Anna", "why"))
+        twin = Commit(head.root, head.parents, head.info)
+        check.equal("the same tree, parents and words are the same commit", twin.name, head.name)
+        stale = store.tree("a")
+        store.set("a/2", "2")
+        store.set_tree("a", stale)
+        check.equal("a directory that is put back takes what came since with it", store.find("a/2"), None)
+        taken = store.tree("a").set("3", "3")
+        side = store.clone("side")
+        side.set_tree("b", taken)
+        store.set("a/4", "4")
+        side.merge_into(store)
+        check.equal("a directory put elsewhere on a branch is merged back", dict(store.tree().items()), {"a/1": "1", "a/4": "4", "b/1": "1", "b/3": "3"})
+        before = store.head
+        check.true("test-and-set to what is there makes no commit", store.test_and_set("a/1", "1", "1") and store.head is before)
+        told = store.head
+        assert told is not None
+        check.equal("a history ends where it is told to", [commit.name for commit in history(told, (head,))][-1] != head.name, True)
+        check.equal("... and without that it ends at the first commit", store.history()[-1].name, head.name)
+
+
+def _exchanged(check: _Promises) -> None:
+    with check.repo() as one, check.repo() as two:
+        mine, theirs = one.branch(), two.branch()
+        for number in range(4):
+            mine.set(f"a/{number}", str(number))
+        mine.clone("side").set("b", "x")
+        check.equal("what is pulled has the same name", _named(pull(theirs, mine)), _named(mine.head))
+        check.equal("... and the same values", dict(theirs.tree().items()), dict(mine.tree().items()))
+        theirs.set("a/0", "theirs")
+        mine.set("a/1", "mine")
+        check.equal("what would undo something is not pushed", push(theirs, mine), "rejected")
+        check.true("what both did is merged", isinstance(pull(theirs, mine), Commit) and (theirs.find("a/0"), theirs.find("a/1")) == ("theirs", "mine"))
+        check.equal("... and pushed", (push(theirs, mine), mine.find("a/0"), _named(mine.head)), ("pushed", "theirs", _named(theirs.head)))
+        side = one.head("side")
+        assert side is not None and mine.head is not None
+        loaded = load(two, export([side]))
+        check.equal("a slice is loaded with its names", [_named(commit) for commit in loaded], [_named(side)])
+        two.branch("side").set_head(loaded[0])
+        check.equal("... and can be a branch", two.branch("side").find("b"), "x")
+        check.equal("... also where it came from", [_named(commit) for commit in load(one, export([side]))], [_named(side)])
+        shallow = load(two, export([mine.head], depth=1))[0]
+        check.equal("the newest commit alone has every value", dict(two.at(shallow).tree().items()), dict(mine.tree().items()))
+
+
+def _named(commit: object) -> object:
+    return commit.name.hex() if isinstance(commit, Commit) else commit
+
+
+def _opened_again(check: _Promises, again: Callable[[Repo], Repo]) -> None:
+    with check.repo() as repo:
+        store = repo.branch()
+        for number in range(20):
+            store.set(f"d{number % 3}/k{number}", str(number), message=f"number {number}", author="Anna")
+        side = store.clone("a/side")
+        side.set("s", "1")
+        store.set("d0/k0", "new")
+        store.merge(side)
+        store.clone("gone")
+        repo.branch("gone").set_head(None)
+        store.set_tree("wide", Tree.of(TEXT, {f"n{number:04}": "x" for number in range(500)}))
+        names = [commit.name for commit in store.history()]
+        values = dict(store.tree().items())
+        check.refuses("a store has one writer", StoreError, lambda: again(repo))
+        repo.close()
+        reopened = again(repo)
+        try:
+            store = reopened.branch()
+            check.equal("closed and opened again, the branches are there", sorted(reopened.heads), ["a/side", "main"])
+            check.equal("... every commit", [commit.name for commit in store.history()], names)
+            check.equal("... who made it and why", (store.history()[-1].info.author, store.history()[-1].info.message), ("Anna", "number 0"))
+            check.equal("... every value", dict(store.tree().items()), values)
+            side = reopened.branch("a/side")
+            check.equal("... and where branches parted", [_named(commit) for commit in store.lcas(side)], [_named(side.head)])
+            store.set("after", "1")
+            came = store.merge(side)
+            check.true("it goes on", isinstance(came, Commit) and store.find("after") == "1")
+        finally:
+            reopened.close()
 
 
 def _heads(check: _Promises) -> None:
@@ -142,7 +265,18 @@ def _heads(check: _Promises) -> None:
         check.equal("test-and-set of a value", (store.test_and_set("a", "0", "x"), store.test_and_set("a", "1", "y"), store.find("a")), (False, True, "y"))
         there_and_back = (store.test_and_set("n", None, "1"), store.test_and_set("n", "1", None), store.mem("n"))
         check.equal("... where there is nothing, and back to nothing", there_and_back, (True, True, False))
-    check.refuses("a closed repository is closed", StoreClosed, lambda: store.set("a", "5"))
+    closed: tuple[Callable[[], object], ...] = (
+        lambda: store.set("a", "5"),
+        lambda: store.find("a"),
+        lambda: store.remove("a"),
+        lambda: store.list(),
+        lambda: store.history(),
+        lambda: store.merge(side),
+        lambda: store.set_head(first),
+        lambda: repo.commit(first.name),
+    )
+    for act in closed:
+        check.refuses("a closed repository is closed", StoreClosed, act)
 
 
 def _merges(check: _Promises) -> None:
@@ -209,8 +343,14 @@ def _crossed(check: _Promises) -> None:
             line.set("n", str(number))
         check.equal("the last changes of a path are found", [c.root.get("n") is not None for c in line.last_modified("n", 2)], [True, True])
         check.refuses("a search for ancestors stops at the depth it was given", StoreError, lambda: repo.at(start).lcas(line, max_depth=2))
+        check.refuses("... to the step", StoreError, lambda: repo.at(start).lcas(line, max_depth=4))
         check.equal("... and finds within it", repo.at(start).lcas(line, max_depth=5), [start])
-        check.equal("a history is told from the newest on", [commit.generation for commit in line.history(3)], [5, 4, 3])
+        newest = line.head
+        assert newest is not None
+        line.set_head(Commit(newest.root, (start, newest), repo.info("a shorter way back too")))
+        check.equal("a way back that is also there the long way leads to the same ancestor", repo.branch("line").lcas(newest), [newest])
+        check.equal("the first change of a value is the commit that made it", _named(line.last_modified("n", 9)[-1]), _named(start))
+        check.equal("a history is told from the newest on", [commit.generation for commit in line.history(3)], [6, 5, 4])
 
 
 def _strategies(check: _Promises) -> None:
@@ -302,6 +442,20 @@ def _many(check: _Promises) -> None:
         for number, side in enumerate(sides):
             side.set(f"s{number}", "1")
         merged = [handles[0].merge(side) for side in sides]
+        lost = [0, 0]
+        for turn in range(10):
+            stale = handles[0].head
+            for number in (0, 1):
+                while True:
+                    commit = Commit(handles[number].tree().set(f"r{number}", str(turn)).node, (stale,) if stale else (), repo.info("a race"))
+                    if handles[number].test_and_set_head(stale, commit):
+                        break
+                    lost[number] += 1
+                    stale = handles[number].head
+        check.equal("whoever finds the head moved takes the new one", lost, [0, 10])
+        check.equal("... and gets through", (handles[2].find("r0"), handles[2].find("r1")), ("9", "9"))
+        handles[0].remove("r0")
+        handles[0].remove("r1")
         check.true("ten branches are merged into one", all(isinstance(each, Commit) for each in merged) and len(handles[0].list()) == 20)
         check.equal("commits have ancestors before descendants in no history", _ordered(handles[0]), True)
 
@@ -315,4 +469,6 @@ def _ordered(store: Store) -> bool:
     return True
 
 
-GROUPS: Final[tuple[Callable[[_Promises], None], ...]] = (_values, _trees, _heads, _merges, _crossed, _strategies, _views, _watches, _many)
+GROUPS: Final[tuple[Callable[[_Promises], None], ...]] = (
+    *(_values, _trees, _shapes, _updates, _heads, _merges, _crossed, _strategies, _views, _watches, _many, _exchanged),
+)

@@ -14,7 +14,7 @@ from mirage_lab.testing.story import Broken
 
 def test_a_store_in_memory_keeps_every_promise() -> None:
     story = check_irmin(lambda: Repo(TEXT))
-    assert story.title == "Irmin on Backend" and len(story.steps) > 60
+    assert story.title == "Irmin on Backend" and len(story.steps) > 110
 
 
 def test_a_backend_that_remembers_another_store_is_found_out() -> None:

@@ -21,18 +21,30 @@ from mirage_lab.irmin.objects import COMMIT, name_of
 from mirage_lab.testing import check_irmin
 
 
-def test_a_store_in_plain_files_keeps_every_promise_and_is_there_again(tmp_path: Path) -> None:
+def test_a_store_in_plain_files_keeps_every_promise(tmp_path: Path) -> None:
     made = iter(range(100))
-    assert check_irmin(lambda: Repo(TEXT, Fs(tmp_path / str(next(made))))).title == "Irmin on Fs"
-    store = Repo(TEXT, Fs(tmp_path / "again")).branch("a/b")
+
+    def again(repo: Repo) -> Repo:
+        assert isinstance(repo.backend, Fs)
+        return Repo(TEXT, Fs(repo.backend.path))
+
+    assert check_irmin(lambda: Repo(TEXT, Fs(tmp_path / str(next(made)))), again).title == "Irmin on Fs"
+
+
+def test_what_a_killed_process_was_writing_is_no_branch_and_what_was_changed_by_hand_is_found_out(tmp_path: Path) -> None:
+    repo = Repo(TEXT, Fs(tmp_path))
+    store = repo.branch("a/b")
     store.set("x/y", "1")
     store.set("x/z", "2")
-    again = Repo(TEXT, Fs(tmp_path / "again"))
-    assert sorted(again.heads) == ["a/b"] and again.branch("a/b").find("x/z") == "2" and len(again.branch("a/b").history()) == 2
-    victim = next(path for path in (tmp_path / "again" / "objects").rglob("*") if path.is_file() and path.read_bytes() == b"blob 1\0" + b"1")
+    repo.close()
+    (tmp_path / "heads" / "a" / "b.lock").write_bytes(b"half")
+    repo = Repo(TEXT, Fs(tmp_path))
+    assert sorted(repo.heads) == ["a/b"] and repo.branch("a/b").find("x/z") == "2" and len(repo.branch("a/b").history()) == 2
+    victim = next(path for path in (tmp_path / "objects").rglob("*") if path.is_file() and path.read_bytes() == b"blob 1\0" + b"1")
     victim.write_bytes(b"blob 1\0" + b"7")
+    repo.close()
     with pytest.raises(ObjectError, match="not what its name says"):
-        Repo(TEXT, Fs(tmp_path / "again")).branch("a/b").find("x/y")
+        Repo(TEXT, Fs(tmp_path)).branch("a/b").find("x/y")
 
 
 def filled() -> Repo:

@@ -11,6 +11,7 @@ MAXIMUM_RESERVATION: Final = 4
 POPULATE_PHYSMAP: Final = 6
 ADD_TO_PHYSMAP: Final = 7
 MEMORY_MAP: Final = 9
+MACHPHYS_MAPPING: Final = 12
 REMOVE_FROM_PHYSMAP: Final = 15
 
 OP_NAMES: Final = {
@@ -23,6 +24,7 @@ OP_NAMES: Final = {
     7: "add_to_physmap",
     9: "memory_map",
     11: "exchange",
+    12: "machphys_mapping",
     15: "remove_from_physmap",
 }
 
@@ -37,6 +39,9 @@ RESERVATION_ARG: Final = struct.Struct("<QQIIH6x")
 
 REMOVE_FROM_PHYSMAP_ARG: Final = struct.Struct("<H6xQ")
 """remove_from_physmap: domid, gpfn."""
+
+MACHPHYS_MAPPING_ARG: Final = struct.Struct("<QQQ")
+"""machphys_mapping: out: v_start, v_end, max_mfn."""
 
 MEMORY_MAP_ARG: Final = struct.Struct("<I4xQ")
 """memory_map: nr_entries (in: room, out: written), buffer."""

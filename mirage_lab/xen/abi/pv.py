@@ -18,6 +18,7 @@ GDT_GUEST_PAGES: Final = 14
 VIRT_START: Final = 0xFFFF_8000_0000_0000
 VIRT_END: Final = 0xFFFF_8800_0000_0000
 MACH2PHYS: Final = VIRT_START
+MACH2PHYS_END: Final = 0xFFFF_8040_0000_0000
 FIRST_SLOT: Final = 256
 LAST_SLOT: Final = 271
 """The entries of an L4 table that are Xen's."""

@@ -56,6 +56,7 @@ _SIZES: Final[dict[tuple[int, int], int]] = {
     (nr.MEMORY_OP, memory.CURRENT_RESERVATION): memory.DOMID_ARG.size,
     (nr.MEMORY_OP, memory.MAXIMUM_RESERVATION): memory.DOMID_ARG.size,
     (nr.MEMORY_OP, memory.ADD_TO_PHYSMAP): memory.ADD_TO_PHYSMAP_ARG.size,
+    (nr.MEMORY_OP, memory.MACHPHYS_MAPPING): memory.MACHPHYS_MAPPING_ARG.size,
     (nr.MEMORY_OP, memory.MEMORY_MAP): memory.MEMORY_MAP_ARG.size,
     (nr.HVM_OP, hvm.SET_PARAM): hvm.PARAM_ARG.size,
     (nr.HVM_OP, hvm.GET_PARAM): hvm.PARAM_ARG.size,

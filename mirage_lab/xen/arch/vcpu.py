@@ -104,6 +104,10 @@ class Vcpu(ABC):
         """Have the guest see them again."""
         return False
 
+    def lend(self, pfn: int, step: int) -> bool:
+        """Count a use of a page for writing by others; a guest that has its page tables to itself lends any."""
+        return True
+
     def remove(self, gpfn: int) -> int:
         """Take away what add_to_physmap put beyond RAM; 0 or a negative errno."""
         return -EINVAL

@@ -61,6 +61,9 @@ class MachineVcpu(Protocol):
     def show(self, pfn: int, count: int) -> bool:
         """Have the guest see pages of its RAM again."""
 
+    def lend(self, pfn: int, step: int) -> bool:
+        """Count a use of a page for writing by others begun (1) or ended (-1), or ask (0); False if nobody may write it by the way."""
+
     def remove(self, gpfn: int) -> int:
         """Take away what add_to_physmap put beyond RAM; 0 or a negative errno."""
 

@@ -97,7 +97,14 @@ def _granted(owner: Domain, ref: int, user: int, write: bool) -> memoryview | in
     if flags & _TYPE != _PERMIT or domid != user or (write and flags & abi.GTF_READONLY):
         return abi.GNTST_GENERAL_ERROR
     page = owner.memory.ram(frame)
-    return abi.GNTST_BAD_PAGE if page is None else page
+    if page is None:
+        return abi.GNTST_BAD_PAGE
+    return abi.GNTST_GENERAL_ERROR if write and not _lends(owner, frame - owner.memory.base, 0) else page
+
+
+def _lends(owner: Domain, pfn: int, step: int) -> bool:
+    """Count a use of a page for writing; False if it is not to be written: a page table of a PV guest."""
+    return owner.machine is None or owner.machine.lend(pfn, step)
 
 
 def _map(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
@@ -136,6 +143,8 @@ def _map_one(xen: Hypervisor, domain: Domain, address: int, flags: int, ref: int
     pfn = owner.grants.entry(ref)[2] - owner.memory.base
     table.handles[handle] = Mapping(owner, ref, pfn, address, readonly)
     owner.memory.pin(pfn)
+    if not readonly:
+        _lends(owner, pfn, 1)
     owner.grants.mark(ref, readonly, 1)
     xen.grant_event(xen.k_map, domain, owner, ref)
     return abi.GNTST_OKAY, handle
@@ -164,6 +173,8 @@ def unmap_one(xen: Hypervisor, domain: Domain, handle: int, address: int) -> int
             return status
     del domain.grants.handles[handle]
     mapping.owner.memory.pin(mapping.pfn, -1)
+    if not mapping.readonly:
+        _lends(mapping.owner, mapping.pfn, -1)
     mapping.owner.grants.mark(mapping.ref, mapping.readonly, -1)
     xen.grant_event(xen.k_unmap, domain, mapping.owner, mapping.ref)
     return abi.GNTST_OKAY
@@ -298,7 +309,9 @@ def _side(xen: Hypervisor, domain: Domain, self_id: int, what: int, dom: int, by
     if owner is not domain:
         return abi.GNTST_PERMISSION_DENIED
     page = domain.memory.ram(what)
-    return abi.GNTST_BAD_PAGE if page is None else page
+    if page is None:
+        return abi.GNTST_BAD_PAGE
+    return abi.GNTST_GENERAL_ERROR if write and not _lends(domain, what - domain.memory.base, 0) else page
 
 
 HANDLERS = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from mirage_lab.xen.abi import event_channel, grant_table, hvm, memory, sched, vcpu, version
+from mirage_lab.xen.abi import event_channel, grant_table, hvm, memory, mmu, pv, sched, vcpu, version
 from mirage_lab.xen.abi.errno import EFAULT, EINVAL, ENOSYS, EPERM
 from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.xen import (
@@ -22,6 +22,8 @@ from mirage_lab.xen.abi.xen import (
     HVM_OP,
     HYPERCALL_NAMES,
     MEMORY_OP,
+    MMU_UPDATE,
+    MMUEXT_OP,
     PAGE_SHIFT,
     PV_CALLS,
     SCHED_OP,
@@ -87,6 +89,13 @@ def _memory_map(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     return 0
 
 
+def _machphys_mapping(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    if domain.machine is None or domain.machine.translated:
+        return -ENOSYS
+    memory.MACHPHYS_MAPPING_ARG.pack_into(arg, 0, pv.MACH2PHYS, pv.MACH2PHYS_END, (pv.MACH2PHYS_END - pv.MACH2PHYS) // 8 - 1)
+    return 0
+
+
 def _hvm_op(op: int) -> Handler:
     def handler(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
         return -ENOSYS if domain.machine is None else domain.machine.hvm_op(op, arg)
@@ -142,7 +151,8 @@ def _features(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     index, _ = version.FEATURES_ARG.unpack_from(arg)
     if index:
         return -EINVAL
-    version.FEATURES_ARG.pack_into(arg, 0, index, 1 << version.FEATURE_PAE_PGDIR_ABOVE_4GB)
+    paged = domain.machine is not None and not domain.machine.translated
+    version.FEATURES_ARG.pack_into(arg, 0, index, 1 << version.FEATURE_PAE_PGDIR_ABOVE_4GB | (1 << version.FEATURE_MMU_PT_UPDATE_PRESERVE_AD if paged else 0))
     return 0
 
 
@@ -155,6 +165,7 @@ HYPERCALLS: Final[dict[int, dict[int, Handler]]] = {
         **reservation.HANDLERS,
         memory.ADD_TO_PHYSMAP: _add_to_physmap,
         memory.MEMORY_MAP: _memory_map,
+        memory.MACHPHYS_MAPPING: _machphys_mapping,
     },
     HVM_OP: {op: _hvm_op(op) for op in (hvm.SET_PARAM, hvm.GET_PARAM, hvm.SET_EVTCHN_UPCALL_VECTOR)},
     **{number: {ANY: _arch_call(number)} for number in PV_CALLS},
@@ -210,6 +221,12 @@ def arguments(nr: int, op: int, arg: Arg | None, count: int) -> str:
         return f"{count} piece{'' if count == 1 else 's'}"
     if nr == SCHED_OP and op == sched.SHUTDOWN:
         return sched.REASON_NAMES.get(int.from_bytes(arg[:4], "little"), "?")
+    if nr in (MMU_UPDATE, MMUEXT_OP):
+        asked = int.from_bytes(arg[8:12], "little") & ~mmu.PREEMPTED
+        return f"{asked} request{'' if asked == 1 else 's'}"
+    if nr == UPDATE_VA_MAPPING:
+        address, entry, _ = memory.VA_MAPPING_ARG.unpack_from(arg)
+        return f"address {address:#x}, entry {entry:#x}"
     if nr == CONSOLE_IO:
         return bytes(arg[: min(count, 60)]).decode("utf-8", "backslashreplace").rstrip("\n")
     return ""

@@ -34,11 +34,13 @@ _CHANGES_MEANING: Final = FRAME << 12 | PRESENT | RW
 class FrameTypes:
     """Types and counts, by the index of a frame in the domain's memory.  `special(mfn)`: Xen shares that frame with the guest."""
 
-    __slots__ = ("base", "counts", "kinds", "nr", "pinned", "slots", "special", "words")
+    __slots__ = ("absent", "base", "counts", "kinds", "nr", "pinned", "slots", "special", "words")
 
     def __init__(self, memory: DomainMemory, special: Callable[[int], bool], slots: list[int]) -> None:
         self.base: int = memory.base
         self.nr = memory.nr_pages
+        self.absent = memory.absent
+        """Frames that the domain has given up."""
         self.words = memory.view.cast("Q")
         self.kinds = bytearray(self.nr)
         self.counts = array("I", bytes(4 * self.nr))
@@ -98,19 +100,19 @@ class FrameTypes:
     def owned(self, mfn: int) -> int:
         """Return the index of a machine frame, -1 if it is not the domain's."""
         index = mfn - self.base
-        return index if 0 <= index < self.nr else -1
+        return index if 0 <= index < self.nr and index not in self.absent else -1
 
     # entries -----------------------------------------------------------------------------------------------------
 
     def _validate_l1(self, index: int) -> int:
-        words, kinds, counts, base, nr = self.words, self.kinds, self.counts, self.base, self.nr
+        words, kinds, counts, base, nr, absent = self.words, self.kinds, self.counts, self.base, self.nr, self.absent
         start = index * ENTRIES
         entries = words[start : start + ENTRIES].tolist()
         for at, entry in enumerate(entries):
             if not entry & PRESENT:
                 continue
             frame = (entry >> 12 & FRAME) - base
-            if 0 <= frame < nr:
+            if 0 <= frame < nr and frame not in absent:
                 if entry & RW:
                     if not counts[frame]:
                         kinds[frame] = WRITABLE

@@ -21,8 +21,9 @@ from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE
 from mirage_lab.xen.arch.calls import REGISTERS, hypercall
 from mirage_lab.xen.arch.vcpu import Vcpu
 from mirage_lab.xen.arch.x86.cpuid import cpuid
-from mirage_lab.xen.arch.x86.frames import DESCRIPTORS, FrameTypes
+from mirage_lab.xen.arch.x86.frames import DESCRIPTORS, WRITABLE, FrameTypes
 from mirage_lab.xen.arch.x86.privileged import carry_out, forced_cpuid
+from mirage_lab.xen.arch.x86.pvgrants import PvGrants
 from mirage_lab.xen.arch.x86.pvmmu import PvMmu
 from mirage_lab.xen.arch.x86.pvtraps import PvTraps
 from mirage_lab.xen.arch.x86.ring3 import CR0, TS, Ring3
@@ -70,6 +71,7 @@ class Pv(Vcpu):
         self.space = XenSpace(cpu, memory)
         self.mmu = PvMmu(domain, cpu, FrameTypes(memory, self._shares, self.space.slots), self.space)
         self.traps = PvTraps(domain, cpu, self.mmu)
+        self.grants = PvGrants(domain, self.mmu)
         self.ts = False
         self.debug = [0] * 8
         self._gdt: list[int] = []
@@ -241,6 +243,30 @@ class Pv(Vcpu):
     def place_grant_frame(self, index: int, gpfn: int) -> int:
         """The same."""
         return -EACCES
+
+    def map_grant(self, address: int, flags: int, page: memoryview) -> int:
+        """Have an entry of its page tables be a granted page."""
+        return self.grants.map(address, flags, page)
+
+    def unmap_grant(self, address: int) -> int:
+        """Have it be absent."""
+        return self.grants.unmap(address)
+
+    def lend(self, pfn: int, step: int) -> bool:
+        """Count a use of a frame for writing by others: none of what it is not to write itself."""
+        frames = self.mmu.frames
+        if step < 0:
+            frames.put(pfn)
+            return True
+        return frames.get(pfn, WRITABLE) == 0 if step else frames.counts[pfn] == 0 or frames.kinds[pfn] == WRITABLE
+
+    def hide(self, pfn: int, count: int) -> bool:
+        """Give frames up: those that it has in no table, and maps for writing nowhere."""
+        return not any(self.mmu.frames.counts[pfn : pfn + count])
+
+    def show(self, pfn: int, count: int) -> bool:
+        """Take them back: it maps them itself."""
+        return True
 
     def hvm_op(self, op: int, arg: Arg) -> int:
         """Hypercall 34 is not for PV guests."""

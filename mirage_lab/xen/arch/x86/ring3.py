@@ -36,6 +36,7 @@ class Ring3(X86):
         emulator.on_syscall(lambda: self._stop(Exit(Why.HYPERCALL)))
         self.space: XenSpace
         self._root = 0
+        self._undone: tuple[int, int] | None = None
         self._segments = emulator.batch("cs", "ss")
         self._called = emulator.batch("rax", "rdi", "rsi", "rdx", "r10", "r8")
         self._ends3 = emulator.batch("rip", "rsp", "eflags")
@@ -113,6 +114,26 @@ class Ring3(X86):
     def interruptible(self) -> bool:
         """Always: what a guest masks, it masks in shared_info."""
         return True
+
+    def _in(self, port: int, size: int) -> int:
+        self._port()
+        return 0
+
+    def _out(self, port: int, size: int, value: int) -> None:
+        self._port()
+
+    def _port(self) -> None:
+        """in and out are not for ring 3: Unicorn asks nobody and has them done, so what they did is taken back in `_finish`."""
+        self._undone = (self.read("rip"), self.read("rax"))
+        self._stop(Exit(Why.EXCEPTION, vector=13))
+
+    def _finish(self, found: Exit) -> Exit:
+        if self._undone is not None:
+            for name, value in zip(("rip", "rax"), self._undone):
+                self.write(name, value)
+            self._undone, found.error = None, 0
+            return found
+        return super()._finish(found)
 
     def _invalid(self) -> bool:
         self._stop(Exit(Why.EXCEPTION, vector=6))

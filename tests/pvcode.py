@@ -1,0 +1,58 @@
+"""PV kernels of a few instructions, put together by hand: an ELF file of x86-64 with the notes of a PV guest."""
+
+from __future__ import annotations
+
+import struct
+
+from tests.machinecode import note
+
+BASE = 0x1000_0000
+"""VIRT_BASE: page n of the guest is at BASE + n * 4096.  The kernel is pages 0 to 3, begins at 0, and uses page 1 for what it keeps."""
+KEPT = BASE + 0x1000
+DATA = BASE + 0x800
+FIRST_MFN = 0x2000
+"""The machine frame of page 0 of the first domain after a dom0 of 16 MiB."""
+
+
+def elf64(code: bytes, *notes: bytes, entry: int = BASE, base: int = BASE, memsz: int = 0x4000) -> bytes:
+    """A 64-bit ELF file that loads `code` at physical address 0, mapped at `base`."""
+    told = note(6, b"test") + note(3, struct.pack("<Q", base)) + note(1, struct.pack("<Q", entry)) + b"".join(notes)
+    headers = 64 + 2 * 56
+    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, entry, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+    load = struct.pack("<IIQQQQQQ", 1, 7, headers + len(told), base, 0, len(code), max(memsz, len(code)), 4096)
+    notes_at = struct.pack("<IIQQQQQQ", 4, 4, headers, 0, 0, len(told), len(told), 4)
+    return header + load + notes_at + told + code
+
+
+def imm64(value: int) -> bytes:
+    """Eight bytes of an instruction."""
+    return struct.pack("<Q", value & 0xFFFF_FFFF_FFFF_FFFF)
+
+
+def call64(number: int, *args: int) -> bytes:
+    """mov rdi, ...; mov eax, number; syscall"""
+    moves = (b"\x48\xbf", b"\x48\xbe", b"\x48\xba", b"\x49\xba", b"\x49\xb8")
+    return b"".join(op + imm64(value) for op, value in zip(moves, args)) + b"\xb8" + struct.pack("<I", number) + b"\x0f\x05"
+
+
+def keep(slot: int) -> bytes:
+    """mov [KEPT + 8 * slot], rax"""
+    return b"\x48\xa3" + imm64(KEPT + 8 * slot)
+
+
+def fetch(address: int) -> bytes:
+    """mov rax, [address]"""
+    return b"\x48\xa1" + imm64(address)
+
+
+def put(address: int, value: int) -> bytes:
+    """mov rax, value; mov [address], rax"""
+    return b"\x48\xb8" + imm64(value) + b"\x48\xa3" + imm64(address)
+
+
+def says64(text: bytes, *, first: bytes = b"", after: bytes = b"", data: bytes = b"", reason: int = 0) -> bytes:
+    """A guest that does `first`, says `text` on Xen's console, does `after`, and shuts down; `data` lies at DATA."""
+    where = BASE + 0xC00
+    code = first + call64(18, 0, len(text), where + 8) + after + call64(29, 2, where)
+    assert len(code) <= 0x800 and len(data) <= 0x400
+    return code.ljust(0x800, b"\x90") + data.ljust(0x400, b"\0") + imm64(reason) + text

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mirage_lab import Lab, guest_image, ms
+from mirage_lab.xen.arch.x86.frames import L1
+from mirage_lab.xen.dom0.pvbuilder import build_pv
 
 KERNELS = Path("/usr/lib/grub-xen")
 PROMPT = "grub> "
@@ -49,6 +53,22 @@ def test_grub_reaches_its_prompt_takes_commands_and_halts(kernel: Path) -> None:
     vm.console.write("halt\r")
     lab.run(ms(5))
     assert vm.state == "shutdown"
+
+
+def test_grub_boots_when_its_frames_are_in_no_order(require_file: Callable[[Path, str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PV guest is given machine frames as they come: its list of them is all it knows of their order."""
+    order = list(range(64 << 8))
+    random.Random(1).shuffle(order)
+    monkeypatch.setattr("mirage_lab.xen.dom0.toolstack.build_pv", partial(build_pv, order=order))
+    lab = Lab(seed=1)
+    vm = lab.create(guest_image(require_file(KERNELS / "grub-x86_64-xen.bin", "grub-xen-host"), name="grub", memory_mib=64))
+    vm.unpause()
+    assert "GNU GRUB  version 2" in until_prompt(lab, 0)
+    before = len(vm.console.text)
+    vm.console.write("lsmmap\r")
+    assert "base_addr = 0x0" in until_prompt(lab, before)
+    frames = lab.machine.toolstack.domain(vm.domid).machine.mmu.frames  # type: ignore[union-attr]
+    assert list(frames.kinds).count(L1) > 30, "it maps all of its memory"
 
 
 def test_two_boots_of_grub_are_the_same_to_the_last_byte_of_memory(kernel: Path) -> None:

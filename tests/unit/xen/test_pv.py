@@ -116,7 +116,8 @@ def test_with_the_note_init_p2m_the_list_is_where_the_guest_wants_it() -> None:
 
 def test_what_a_pv_guest_asks_about_xen() -> None:
     features, mapping = struct.pack("<II", 0, 0), bytes(24)
-    code = call64(17, 6, DATA) + keep(0) + call64(17, 0, 0) + keep(1) + call64(12, 12, DATA + 16) + keep(2) + call64(34, 1, DATA) + keep(3) + call64(99) + keep(4)
+    calls = [(17, 6, DATA), (17, 0, 0), (12, 12, DATA + 16), (34, 1, DATA), (99,)]
+    code = b"".join(call64(*args) + keep(n) for n, args in enumerate(calls))
     lab = booted(says64(b"x", after=code, data=features.ljust(16, b"\0") + mapping))
     assert kept(lab, 5) == (0, 4 << 16 | 4, 0, -ENOSYS, -ENOSYS)
     view = domain(lab).memory.view
@@ -289,7 +290,8 @@ def test_a_batch_is_done_up_to_the_first_that_is_refused() -> None:
 
 
 def test_absurd_batches_and_owners_get_an_errno() -> None:
-    calls = [(1, DATA, 1 << 20, 0, DOMID_SELF), (1, 0x5000_0000, 1, 0, DOMID_SELF), (1, DATA, 1, 0, 0), (26, DATA, 8193, 0, DOMID_SELF), (1, 0xFFFF_8200_0000_0000, 1, 0, DOMID_SELF)]
+    me = DOMID_SELF
+    calls = [(1, DATA, 1 << 20, 0, me), (1, 0x5000_0000, 1, 0, me), (1, DATA, 1, 0, 0), (26, DATA, 8193, 0, me), (1, 0xFFFF_8200_0000_0000, 1, 0, me)]
     code = b"".join(call64(*args) + keep(n) for n, args in enumerate(calls))
     lab = booted(says64(b"alive", after=code))
     assert kept(lab, 5) == (-E2BIG, -EFAULT, -ESRCH, -E2BIG, -EFAULT) and "alive" in dmesg(lab)
@@ -408,7 +410,7 @@ def test_two_runs_of_a_pv_guest_are_the_same_to_the_last_byte() -> None:
     first, second = (domain(booted(code)) for _ in range(2))
     assert bytes(first.memory.view) == bytes(second.memory.view) and bytes(first.shared) == bytes(second.shared)
     assert first.cpu_ns == second.cpu_ns and first.hypercalls == second.hypercalls
-    assert 0 < struct.unpack_from("<Q", first.memory.view, KEPT - BASE)[0]
+    assert struct.unpack_from("<Q", first.memory.view, KEPT - BASE)[0] > 0
 
 
 def test_its_page_table_hypercalls_are_events_that_say_what_was_asked() -> None:

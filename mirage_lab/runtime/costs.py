@@ -23,6 +23,9 @@ DISK_REQUEST: Final = Ns(100_000)
 DISK_SECTOR: Final = Ns(1_000)
 """And for each sector of 512 bytes that it reads or writes: 512 MB/s."""
 
+PAGE_TABLE_ENTRY: Final = Ns(1)
+"""An entry of a page table that the hypervisor looks at."""
+
 REMAP: Final = Ns(20_000)
 """A change of what a machine-code guest sees where in its memory: its caches of translations are lost."""
 

@@ -62,6 +62,12 @@ class X86(Cpu):
             return walk(self._word, linear, cr0, 0, 0, 0)
         return walk(self._word, linear, cr0, self.read("cr3"), self.read("cr4"), self.emulator.msr(EFER))
 
+    def _clear(self, begin: int, end: int) -> None:
+        """As all do; Unicorn looks at such addresses through the page tables then, and what it finds must not count as a fault of the guest."""
+        before = self.emulator.save()
+        super()._clear(begin, end)
+        self.emulator.restore(before)
+
     @property
     def long_mode(self) -> bool:
         """True in long mode."""

@@ -12,8 +12,8 @@ pytest.importorskip("unicorn")
 
 from mirage_lab import Lab, guest_image, ms, seconds
 from mirage_lab.lab.said import LabError
-from mirage_lab.xen.abi import grant_table, mmu, pv
-from mirage_lab.xen.abi.errno import E2BIG, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH
+from mirage_lab.xen.abi import grant_table, mmu, pv, sched
+from mirage_lab.xen.abi.errno import E2BIG, EBUSY, EFAULT, EINVAL, ENOMEM, ENOSYS, EPERM, ESRCH
 from mirage_lab.xen.abi.start_info import StartInfo
 from mirage_lab.xen.abi.xen import DOMID_SELF, Mfn, Pfn
 from mirage_lab.xen.arch.x86.frames import L1, L4, NONE, WRITABLE, FrameTypes
@@ -22,7 +22,8 @@ from mirage_lab.xen.dom0.toolstack import ToolstackError
 from mirage_lab.xen.hypervisor import Domain
 from mirage_lab.xen.hypervisor.hypervisor import SHARED_FRAMES
 from mirage_lab.xen.hypervisor.memory import DomainMemory
-from tests.machinecode import elf32, note
+from tests.machinecode import Program, call, elf32, note, until
+from tests.machinecode import put as put32
 from tests.pvcode import BASE, DATA, FIRST_MFN, KEPT, call64, elf64, fetch, imm64, keep, put, says64
 
 PAGE = 4096
@@ -201,6 +202,14 @@ def test_what_ring_3_may_not_do_and_xen_does_not_do_either_is_a_fault_of_the_gue
         assert "a general protection fault at 0x10000002" in str(lab.vm("guest").why())
 
 
+def test_the_first_use_of_the_fpu_after_fpu_taskswitch_is_an_exception() -> None:
+    handler = DATA + 64
+    body = put(KEPT, 70) + b"\x59\x41\x5b" + BACK  # what Xen took back with the exception: the instruction is done now
+    after = call64(0, DATA) + call64(5, 1) + b"\x0f\x57\xc0" + b"\x0f\x20\xc0\x24\x08" + keep(1)  # xorps xmm0, xmm0; mov rax, cr0; and al, 8
+    lab = booted(says64(b"alive", after=after, data=traps((7, 0, handler)).ljust(64, b"\0") + body))
+    assert kept(lab, 1) == (70,) and kept(lab, 2)[1] & 0xFF == 0 and "alive" in dmesg(lab)
+
+
 def test_vmcall_is_no_instruction_for_a_pv_guest() -> None:
     assert "an instruction that is none" in str(booted(b"\x0f\x01\xc1").vm("guest").why())
 
@@ -355,6 +364,113 @@ def test_a_page_that_is_lent_for_writing_becomes_no_page_table() -> None:
     code += b"".join(call64(26, DATA + 24 * n, 1, 0, DOMID_SELF) + keep(n) for n in range(3))
     lab = booted(says64(b"x", after=code, data=pins))
     assert kept(lab, 3) == (-EINVAL, 0, -EINVAL), "and nothing is pinned twice"
+
+
+# pages of others -------------------------------------------------------------------------------------------------------
+
+TABLE, GRANTED, THERE = 0x20_0000, 0x30_0000, 0x40_0000
+"""Where the PVH guests here have their grant table, a page that they grant, and one they map."""
+HERE = BASE + 256 * PAGE
+
+
+def beside(pvh: Program, pv_code: bytes, *, pv_first: bool = False) -> tuple[Lab, Domain, Domain]:
+    """A lab with a PVH guest and a PV guest; both domains, the PVH guest's first."""
+    lab = Lab(seed=1)
+    images = [guest_image(pvh.image(), name="pvh", memory_mib=8), guest_image(elf64(pv_code), name="pv", memory_mib=8)]
+    for image in reversed(images) if pv_first else images:
+        lab.create(image).unpause()
+        lab.run(ms(1))
+    lab.run(ms(1))
+    found = {domain.name: domain for domain in lab.machine.toolstack.hypervisor.domains.values()}
+    return lab, found["pvh"], found["pv"]
+
+
+def granting() -> Program:
+    """A PVH guest that grants a page with 5 in it to domain 2, and waits for 6 there."""
+    program = Program()
+    program += call(12, 7, program.at(struct.pack("<HHIII", DOMID_SELF, 0, 1, 0, TABLE >> 12)))
+    program += put32(GRANTED, 5) + put32(TABLE + 68, GRANTED >> 12) + put32(TABLE + 64, 2 << 16 | grant_table.GTF_PERMIT_ACCESS)
+    return program + until(GRANTED, 6) + put32(GRANTED + 4, 7)
+
+
+@pytest.mark.parametrize(("flags", "where"), [(0, HERE), (grant_table.GNTMAP_CONTAINS_PTE, mfn(L1_PAGE) * PAGE + 256 * 8)], ids=["address", "entry"])
+def test_a_pv_guest_maps_a_page_of_another_and_both_see_their_stores(flags: int, where: int) -> None:
+    """The frame it is under is good for this one entry: the guest copies the entry to another, and is refused."""
+    maps = grant_table.MAP.pack(where, grant_table.GNTMAP_HOST_MAP | flags, 8, 1, 0, 0, 0)
+    unmaps = grant_table.UNMAP.pack(where, 0, 0, 0)
+    copies = fetch(BASE + L1_PAGE * PAGE + 256 * 8) + b"\x48\x89\xc6\x31\xd2\x48\xbf" + imm64(HERE + PAGE) + b"\xb8\x0e\x00\x00\x00\x0f\x05" + keep(1)
+    code = call64(20, 0, DATA, 1) + fetch(HERE) + keep(0) + copies + b"\xb8\x06\x00\x00\x00\xa3" + imm64(HERE)  # mov eax, 6; mov [HERE], eax
+    code += call64(29, 3, DATA + 128) + fetch(HERE) + keep(2)  # sched_op.poll, of no ports
+    code += call64(20, 1, DATA + 64, 1) + fetch(BASE + L1_PAGE * PAGE + 256 * 8) + keep(3) + fetch(HERE)
+    lab, pvh, guest = beside(granting(), says64(b"x", after=code, data=maps.ljust(64, b"\0") + unmaps.ljust(64, b"\0") + sched.POLL_ARG.pack(0, 0, ms(1) // 2)))
+    view = guest.memory.view
+    assert struct.unpack_from("<h", view, DATA - BASE + grant_table.MAP_STATUS)[0] == grant_table.GNTST_OKAY
+    assert struct.unpack_from("<h", view, DATA - BASE + 64 + grant_table.UNMAP_STATUS)[0] == grant_table.GNTST_OKAY
+    seen, copied, answer, entry = struct.unpack_from("<4q", view, KEPT - BASE)
+    assert (seen, copied, answer, entry) == (5, -EPERM, 6 | 7 << 32, 0)
+    assert "a page fault" in str(lab.vm("pv").why()) and f"{HERE:#x}" in str(lab.vm("pv").why()), "unmapped, it is nowhere"
+    assert pvh.grants.entry(8)[0] == grant_table.GTF_PERMIT_ACCESS and not guest.grants.handles
+
+
+def test_a_page_of_a_pv_guest_is_mapped_by_another_and_is_no_table_meanwhile() -> None:
+    """The guest maps its grant table by the machine frame that setup_table says, and grants its page 17 to domain 2."""
+    setup = grant_table.SETUP_TABLE_ARG.pack(DOMID_SELF, 1, 0, DATA + 64)
+    table = fetch(DATA + 64) + b"\x48\xc1\xe0\x0c\x48\x83\xc8\x07\x48\x89\xc6\x31\xd2\x48\xbf" + imm64(SHARED) + b"\xb8\x0e\x00\x00\x00\x0f\x05"
+    page = BASE + 17 * PAGE
+    pin = mmu.MMUEXT_OP.pack(mmu.PIN_L1, mfn(17), 0)
+    code = call64(20, 2, DATA, 1) + table + keep(0) + put(page, 5) + put(SHARED + 64, grant_table.GTF_PERMIT_ACCESS | 2 << 16 | mfn(17) << 32)
+    code += b"\x48\xbb" + imm64(page) + b"\x83\x3b\x06\x75\xfb"  # mov rbx, page; cmp dword [rbx], 6; jne back
+    code += call64(14, page, 0, 0) + call64(26, DATA + 128, 1, 0, DOMID_SELF) + keep(1)
+    theirs = Program()
+    theirs += call(20, 0, theirs.at(grant_table.MAP.pack(THERE, grant_table.GNTMAP_HOST_MAP, 8, 1, 0, 0, 0)), 1) + put32(THERE, 6)
+    _, pvh, guest = beside(theirs, says64(b"x", after=code, data=setup.ljust(128, b"\0") + pin), pv_first=True)
+    assert struct.unpack_from("<2q", guest.memory.view, KEPT - BASE) == (0, -EINVAL)
+    assert len(pvh.grants.handles) == 1 and guest.state == "shutdown"
+
+
+def test_a_pv_guest_gives_up_pages_it_has_mapped_nowhere_and_gets_them_back_empty() -> None:
+    frames = struct.pack("<3Q", mfn(1000), mfn(L1_PAGE), mfn(3))
+    asked = [struct.pack("<QQIIH6x", DATA + 8 * n, 1, 0, 0, DOMID_SELF) for n in range(3)]
+    back = struct.pack("<QQIIH6x", DATA + 24, 1, 0, 0, DOMID_SELF)
+    page = BASE + 17 * PAGE
+    calls = [(12, 1, DATA + 64 + 32 * n) for n in range(3)]
+    code = put(BASE + 1000 * PAGE, 9) + call64(14, BASE + 1000 * PAGE, 0, 0) + b"".join(call64(*args) + keep(n) for n, args in enumerate(calls))
+    code += call64(14, page, mfn(1000) << 12 | 7, 0) + keep(3) + call64(12, 6, DATA + 160) + keep(4) + call64(14, page, mfn(1000) << 12 | 7, 0) + keep(5)
+    code += fetch(page) + keep(6)
+    data = frames + imm64(1000) + bytes(32) + b"".join(asked) + back
+    lab = booted(says64(b"alive", after=code, data=data))
+    assert kept(lab, 7) == (1, 0, 0, -EPERM, 1, 0, 0) and "alive" in dmesg(lab), "tables and mapped pages stay; what is given up cannot be mapped"
+
+
+def test_who_has_too_many_tables_or_has_too_many_looked_at_is_refused() -> None:
+    frames = FrameTypes(DomainMemory(4_000, Mfn(100)), lambda mfn: False, [0] * 16)
+    pinned = []
+    for index in range(4_000):
+        frames.work = 0
+        pinned.append(frames.pin(index, L1))
+    assert pinned == [0] * 1_024 + [-ENOMEM] * 2_976
+    for index in range(1_024):
+        frames.unpin(index)
+    frames.work = 0
+    pinned = []
+    for _ in range(1_000):
+        pinned.append(frames.pin(0, L1))
+        frames.unpin(0)
+    assert pinned == [0] * 512 + [-EBUSY] * 488
+
+
+def test_a_batch_that_would_take_the_host_long_is_broken_off_and_costs_time() -> None:
+    """A table becomes one and no longer is, 2,000 times: 1,024 times a table is looked at, and then the guest gets -EBUSY."""
+    batch = b"".join(mmu.MMUEXT_OP.pack(op, mfn(17), 0) for op in (mmu.PIN_L1, mmu.UNPIN)) * 1_000
+    code = call64(14, BASE + 17 * PAGE, 0, 0) + b"\x0f\x31\x89\xc3" + call64(26, BASE + 0x4_0000, 2_000, DATA, DOMID_SELF) + keep(0)
+    code += b"\x0f\x31\x29\xd8" + keep(1)  # rdtsc; mov ebx, eax; ... rdtsc; sub eax, ebx
+    lab = Lab(seed=1)
+    lab.create(guest_image(elf64(says64(b"x", after=code)), memory_mib=8)).unpause()
+    domain(lab).memory.view[0x4_0000 : 0x4_0000 + len(batch)] = batch
+    lab.run(ms(5))
+    ret, took = kept(lab, 2)
+    done = int.from_bytes(domain(lab).memory.view[DATA - BASE : DATA + 4 - BASE], "little")
+    assert (ret, done) == (-EBUSY, 1_024) and took > 1_024 * 512
 
 
 def invariant(frames: FrameTypes) -> None:

@@ -5,6 +5,9 @@
 
 A guest writes its page tables itself by no way but through Xen: a frame that is a table is mapped for writing nowhere.  So
 every entry the CPU may come upon was checked: it names a frame of the domain, or one that Xen shares with it.
+
+A table is looked at entry by entry when it becomes one, and again when it no longer is.  Who has more tables than an eighth of
+its memory, or has as many looked at within one call, is refused: no guest keeps its host busy for long.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from array import array
 from collections.abc import Callable
 from typing import Final
 
-from mirage_lab.xen.abi.errno import EINVAL, EPERM
+from mirage_lab.xen.abi.errno import EBUSY, EINVAL, ENOMEM, EPERM
 from mirage_lab.xen.abi.mmu import ENTRIES, FRAME, LARGE, PRESENT, RW, USER
 from mirage_lab.xen.abi.pv import FIRST_SLOT, LAST_SLOT
 from mirage_lab.xen.hypervisor.memory import DomainMemory
@@ -28,13 +31,17 @@ L4: Final = 4
 WRITABLE: Final = 5
 DESCRIPTORS: Final = 6
 TYPE_NAMES: Final = {0: "none", 1: "L1 table", 2: "L2 table", 3: "L3 table", 4: "L4 table", 5: "writable", 6: "descriptors"}
+MOST_TABLES: Final = 1_024
+"""Tables that any domain may have."""
+REQUEST: Final = 20
+"""What a request costs, in entries looked at."""
 _CHANGES_MEANING: Final = FRAME << 12 | PRESENT | RW
 
 
 class FrameTypes:
     """Types and counts, by the index of a frame in the domain's memory.  `special(mfn)`: Xen shares that frame with the guest."""
 
-    __slots__ = ("absent", "base", "counts", "kinds", "nr", "pinned", "slots", "special", "words")
+    __slots__ = ("absent", "base", "counts", "kinds", "most", "nr", "pinned", "slots", "special", "tables", "words", "work")
 
     def __init__(self, memory: DomainMemory, special: Callable[[int], bool], slots: list[int]) -> None:
         self.base: int = memory.base
@@ -46,6 +53,10 @@ class FrameTypes:
         self.counts = array("I", bytes(4 * self.nr))
         self.pinned: set[int] = set()
         self.special = special
+        self.tables = 0
+        self.most = max(MOST_TABLES, self.nr // 8)
+        self.work = 0
+        """Entries looked at, since the guest's call began."""
         self.slots = slots
         """Xen's own entries of each L4 table."""
 
@@ -59,6 +70,13 @@ class FrameTypes:
                 return -EINVAL
             self.counts[index] = count + 1
             return 0
+        if kind <= L4:
+            if self.tables >= self.most:
+                return -ENOMEM
+            if self.busy:
+                return -EBUSY
+            self.tables += 1
+            self.work += ENTRIES
         self.kinds[index] = kind
         self.counts[index] = 1
         if kind > L4:
@@ -67,7 +85,13 @@ class FrameTypes:
         if ret:
             self.kinds[index] = NONE
             self.counts[index] = 0
+            self.tables -= 1
         return ret
+
+    @property
+    def busy(self) -> bool:
+        """True if no more is to be begun within this call."""
+        return self.work >= self.most * ENTRIES
 
     def put(self, index: int) -> None:
         """One use less."""
@@ -76,6 +100,8 @@ class FrameTypes:
         if not count:
             kind = self.kinds[index]
             if kind <= L4:
+                self.tables -= 1
+                self.work += ENTRIES
                 start = index * ENTRIES
                 self._put_all(self.words[start : start + ENTRIES].tolist(), kind)
             self.kinds[index] = NONE

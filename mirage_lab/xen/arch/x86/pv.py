@@ -12,11 +12,13 @@ from collections.abc import Callable
 from typing import Final
 
 from mirage_lab.runtime import costs
+from mirage_lab.signatures.units import Ns
 from mirage_lab.vcpu.exits import Exit, Why
 from mirage_lab.xen.abi import hvm, pv, shared_info
 from mirage_lab.xen.abi import xen as nr
-from mirage_lab.xen.abi.errno import EACCES, EFAULT, EINVAL, ENOSYS
+from mirage_lab.xen.abi.errno import EACCES, EBUSY, EFAULT, EINVAL, ENOSYS
 from mirage_lab.xen.abi.gate import Arg
+from mirage_lab.xen.abi.mmu import ENTRIES
 from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE
 from mirage_lab.xen.arch.calls import REGISTERS, hypercall
 from mirage_lab.xen.arch.vcpu import Vcpu
@@ -149,7 +151,10 @@ class Pv(Vcpu):
                 self.crash("a system call of one of its users, and its kernel has no callback for it")
             return
         number, *args = self.cpu.registers()
+        frames = self.mmu.frames
+        frames.work = 0
         ret = hypercall(self.xen, self.domain, self.cpu, number & 0xFFFF_FFFF, args, True)
+        self.domain.queue.charge(Ns(frames.work * costs.PAGE_TABLE_ENTRY))
         if number & 0xFFFF_FFFF != nr.IRET:
             self.cpu.write("rax", ret & 0xFFFF_FFFF_FFFF_FFFF)
 
@@ -199,6 +204,9 @@ class Pv(Vcpu):
         count = (entries + 511) // 512
         if count > pv.GDT_GUEST_PAGES:
             return -EINVAL
+        if self.mmu.frames.busy:
+            return -EBUSY
+        self.mmu.frames.work += count * 4 * ENTRIES
         found = self.cpu.load(pointer, 8 * count)
         if found is None:
             return -EFAULT

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from mirage_lab.xen.abi import mmu
-from mirage_lab.xen.abi.errno import E2BIG, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH
+from mirage_lab.xen.abi.errno import E2BIG, EBUSY, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH
 from mirage_lab.xen.abi.pv import VIRT_END, VIRT_START
 from mirage_lab.xen.abi.xen import DOMID_SELF, PAGE_SHIFT, PAGE_SIZE
-from mirage_lab.xen.arch.x86.frames import L1, L4, NONE, WRITABLE, FrameTypes
+from mirage_lab.xen.arch.x86.frames import L1, L4, NONE, REQUEST, WRITABLE, FrameTypes
 from mirage_lab.xen.arch.x86.ring3 import Ring3
 from mirage_lab.xen.arch.x86.xenspace import XenSpace
 from mirage_lab.xen.hypervisor import Domain
@@ -45,10 +45,11 @@ class PvMmu:
             return found
         done, ret = 0, 0
         for ptr, value in mmu.MMU_UPDATE.iter_unpack(found):
-            ret = self._update(ptr, value)
+            ret = -EBUSY if self.frames.busy else self._update(ptr, value)
             if ret:
                 break
             done += 1
+        self.frames.work += done * REQUEST
         return self._finish(done, done_at, ret)
 
     def update_va_mapping(self, args: list[int]) -> int:
@@ -57,7 +58,7 @@ class PvMmu:
         at = self.entry_of(linear)
         if at is None:
             return -EINVAL
-        ret = self.frames.change(*at, value)
+        ret = -EBUSY if self.frames.busy else self.frames.change(*at, value)
         self._stale = self._stale or ret == 1
         return self._finish(0, 0, min(ret, 0))
 
@@ -69,10 +70,11 @@ class PvMmu:
             return found
         done, ret = 0, 0
         for cmd, first, second in mmu.MMUEXT_OP.iter_unpack(found):
-            ret = self._extended(cmd, first, second)
+            ret = -EBUSY if self.frames.busy else self._extended(cmd, first, second)
             if ret:
                 break
             done += 1
+        self.frames.work += done * REQUEST
         return self._finish(done, done_at, ret)
 
     def _requests(self, pointer: int, count: int, whose: int, size: int) -> bytes | int:

@@ -13,14 +13,15 @@ from typing import Final
 from mirage_lab.vcpu.x86 import IF
 from mirage_lab.xen.abi import pv, shared_info
 from mirage_lab.xen.abi.errno import E2BIG, EFAULT, EINVAL, ENOSYS
-from mirage_lab.xen.abi.xen import PAGE_SHIFT
+from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE
 from mirage_lab.xen.arch.x86.pvmmu import PvMmu
 from mirage_lab.xen.arch.x86.ring3 import Ring3
 from mirage_lab.xen.hypervisor import Domain
 
 __all__ = ["PvTraps"]
 
-MOST_TRAPS: Final = 512
+MOST_PIECES: Final = 4
+"""Pieces of a page that a trap table may have: 256 entries are what there can be."""
 _WITH_ERROR: Final = frozenset({8, 10, 11, 12, 13, 14, 17})
 PAGE_FAULT: Final = 14
 USER_MODE: Final = 4
@@ -52,14 +53,16 @@ class PvTraps:
         if not pointer:
             self.handlers.clear()
             return 0
-        for at in range(MOST_TRAPS):
-            found = self.cpu.load(pointer + at * pv.TRAP_INFO.size, pv.TRAP_INFO.size)
+        for _ in range(MOST_PIECES):
+            size = max(pv.TRAP_INFO.size, (PAGE_SIZE - pointer % PAGE_SIZE) // pv.TRAP_INFO.size * pv.TRAP_INFO.size)
+            found = self.cpu.load(pointer, size)
             if found is None:
                 return -EFAULT
-            vector, flags, cs, address = pv.TRAP_INFO.unpack(found)
-            if not address:
-                return 0
-            self.handlers[vector] = (flags, cs | 3, address)
+            for vector, flags, cs, address in pv.TRAP_INFO.iter_unpack(found):
+                if not address:
+                    return 0
+                self.handlers[vector] = (flags, cs | 3, address)
+            pointer += size
         return -E2BIG
 
     def set_callbacks(self, args: list[int]) -> int:

@@ -8,6 +8,7 @@ guest's own business.  Pages that were never touched are told apart where the co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,8 +16,10 @@ from mirage_lab.lab.said import LabError
 from mirage_lab.xen.abi import grant_table as abi
 from mirage_lab.xen.abi import hvm
 from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE
+from mirage_lab.xen.arch.x86.pv import Pv
 from mirage_lab.xen.dom0.elf import ImageError, read_elf
 from mirage_lab.xen.hypervisor import Domain
+from mirage_lab.xen.hypervisor.hypervisor import PRIVATE_FRAMES
 
 if TYPE_CHECKING:
     from mirage_lab.lab.lab import Lab
@@ -59,8 +62,9 @@ def memory_map(lab: Lab, name: str) -> MemoryMap:
     pages: dict[int, tuple[str, str, str]] = {}
     for begin, view in vcpu.cpu.regions:
         if begin >> PAGE_SHIFT != domain.memory.base:
+            what, owner = ("Xen's own", "Xen") if begin >> PAGE_SHIFT == PRIVATE_FRAMES else (_placed(domain, view), domain.name)
             for pfn in range(begin >> PAGE_SHIFT, (begin + len(view)) >> PAGE_SHIFT):
-                pages[pfn] = (_placed(domain, view), domain.name, "")
+                pages[pfn] = (what, owner, "")
     _ram(lab, domain, vcpu, names, pages)
     ranges = MemoryMap(_joined(domain, pages))
     device = getattr(vcpu, "mmio", ())
@@ -72,28 +76,33 @@ def memory_map(lab: Lab, name: str) -> MemoryMap:
 def _ram(lab: Lab, domain: Domain, vcpu: Any, names: dict[int, str], pages: dict[int, tuple[str, str, str]]) -> None:
     """Mark the pages of RAM that are anything but plain RAM."""
     base, count = domain.memory.base, domain.memory.nr_pages
-    image = lab.machine.images[domain.name]
-    try:
-        for segment in read_elf(image.data).segments:
-            for pfn in range(segment.physical >> PAGE_SHIFT, -(-(segment.physical + segment.size) // PAGE_SIZE)):
-                pages[pfn] = ("code" if segment.executable else "data", domain.name, "")
-    except ImageError:
-        pass  # a kernel of another kind: its own file format, or none
-    for index, what in _MAGIC.items():
-        if magic := getattr(vcpu, "params", {}).get(index):
-            pages[magic] = (what, domain.name, "")
-    for pfn in _tables(vcpu.cpu):
-        pages[pfn] = ("page table", domain.name, "")
-    for index, frame in enumerate([domain.shared, *domain.grants.frames]):
-        where = _where(domain, frame)
-        if where is not None:
-            pages[where] = ("shared_info" if index == 0 else "grant frame", domain.name, "")
+    for first, size, what in vcpu.marks() if isinstance(vcpu, Pv) else _marks(lab, domain, vcpu):
+        pages.update(dict.fromkeys(range(first, first + size), (what, domain.name, "")))
     for frame in domain.grants.frames:
         for flags, to, mfn in abi.ENTRY.iter_unpack(frame):
             if flags & abi.GTF_TYPE_MASK == abi.GTF_PERMIT_ACCESS and base <= mfn < base + count:
                 what, owner, _ = pages.get(mfn, ("ram", domain.name, ""))
                 how = ", in use" if flags & (abi.GTF_READING | abi.GTF_WRITING) else ", read only" if flags & abi.GTF_READONLY else ""
                 pages[mfn] = (what, owner, f"granted to {names.get(to, f'domain {to}')}{how}")
+
+
+def _marks(lab: Lab, domain: Domain, vcpu: Any) -> Iterator[tuple[int, int, str]]:
+    """What is known of the frames of a guest that has numbers of its own: (first, how many, what)."""
+    try:
+        for segment in read_elf(lab.machine.images[domain.name].data).segments:
+            first, end = segment.physical >> PAGE_SHIFT, -(-(segment.physical + segment.size) // PAGE_SIZE)
+            yield first, end - first, "code" if segment.executable else "data"
+    except ImageError:
+        pass  # a kernel of another kind: its own file format, or none
+    for index, what in _MAGIC.items():
+        if magic := getattr(vcpu, "params", {}).get(index):
+            yield magic, 1, what
+    for pfn in _tables(vcpu.cpu):
+        yield pfn, 1, "page table"
+    for index, frame in enumerate([domain.shared, *domain.grants.frames]):
+        where = _where(domain, frame)
+        if where is not None:
+            yield where, 1, "shared_info" if index == 0 else "grant frame"
 
 
 def _placed(domain: Domain, view: memoryview) -> str:

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 from mirage_lab.lab.said import LabError
 from mirage_lab.lab.views.boot_bytes import domain_named, rows_of
 from mirage_lab.lab.views.kinds import Args, text, whole
-from mirage_lab.lab.views.machine_memory import laid_out, translated
+from mirage_lab.lab.views.machine_memory import framed, laid_out, mapped_at
 from mirage_lab.tracing.svg import FAINT, INK, MUTED, OKABE_ITO, Svg, visible
 from mirage_lab.xen.abi import grant_table as abi
 from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE
+from mirage_lab.xen.arch.translated import Translated
+from mirage_lab.xen.arch.x86.pv import Pv
 from mirage_lab.xen.dom0 import builder
 from mirage_lab.xen.dom0.toolstack import STAGING
 from mirage_lab.xen.hypervisor import Domain
@@ -66,7 +68,7 @@ def runs_of(lab: Lab, domain: Domain) -> list[Run]:
     """Return all pages of a domain in order: its RAM, then what it has mapped.  A guest that has frames of its own: by its numbers."""
     names = {info.domid: info.name for info in lab.machine.toolstack.list()}
     runs = _ram(lab, domain, names)
-    vcpu = translated(domain)
+    vcpu = framed(domain)
     if vcpu is None:
         return _joined([*runs, *_mapped(domain, names)])
     base, end = domain.memory.base, domain.memory.base + domain.memory.nr_pages
@@ -74,15 +76,15 @@ def runs_of(lab: Lab, domain: Domain) -> list[Run]:
         run.first += base
     beyond = [Run(first, count, kind, "Xen") for first, count, kind in laid_out(lab, domain, vcpu) if not base <= first < end]
     there = _laid_over(sorted([*runs, *beyond], key=lambda run: run.first), _given_up(domain))
-    return _joined(_laid_over(there, _granted_to(domain, names)))
+    return _joined(_laid_over(there, _granted_to(domain, vcpu, names)))
 
 
-def _granted_to(domain: Domain, names: dict[int, str]) -> list[Run]:
+def _granted_to(domain: Domain, vcpu: Translated | Pv, names: dict[int, str]) -> list[Run]:
     """Pages of others that a guest of machine code has mapped, where it wanted them."""
     found = []
     for mapping in islice(domain.grants.handles.values(), MAPPED):
         owner = names.get(mapping.owner.domid, f"domain {mapping.owner.domid}")
-        found.append(Run(mapping.address >> PAGE_SHIFT, 1, "mapped by grant", owner, GRANTS[4], domain.name, mapping.ref))
+        found.append(Run(mapped_at(vcpu, mapping.address), 1, "mapped by grant", owner, GRANTS[4], domain.name, mapping.ref))
     return found
 
 
@@ -114,7 +116,7 @@ def _laid_over(runs: list[Run], above: list[Run]) -> list[Run]:
 
 def _built(lab: Lab, domain: Domain) -> list[tuple[int, str]]:
     """What the builder, or dom0's toolstack, laid out: (first page, type), in order."""
-    vcpu = translated(domain)
+    vcpu = framed(domain)
     if vcpu is not None:
         marks = [(first - domain.memory.base, count, kind) for first, count, kind in laid_out(lab, domain, vcpu)]
         edges = sorted({0, *(pfn for first, count, _ in marks for pfn in (first, first + count) if 0 < pfn < domain.memory.nr_pages)})
@@ -228,7 +230,7 @@ def memory(lab: Lab, name: str) -> dict[str, Any]:
     return {
         "domain": name,
         "ram": list(_ram_of(domain)),
-        "own_frames": translated(domain) is not None,
+        "own_frames": framed(domain) is not None,
         "nr_pages": domain.memory.nr_pages,
         "base": domain.memory.base,
         "runs": [[run.first, run.count, run.type, run.owner, run.grant, run.to, run.ref] for run in runs[:RUNS]],
@@ -239,7 +241,7 @@ def memory(lab: Lab, name: str) -> dict[str, Any]:
 
 def _ram_of(domain: Domain) -> tuple[int, int]:
     """Where its RAM begins and ends, by the numbers of the map."""
-    first = domain.memory.base if translated(domain) is not None else 0
+    first = domain.memory.base if framed(domain) is not None else 0
     return first, first + domain.memory.nr_pages
 
 
@@ -258,7 +260,7 @@ def page(lab: Lab, args: Args) -> dict[str, Any]:
     """Answer "boot.page": the bytes of one page; args: domain, pfn.  Raises LabError where nothing is."""
     name, pfn = text(args, "domain", 64), whole(args, "pfn", 0, (1 << 52) - 1)
     domain = domain_named(lab, name)
-    vcpu = translated(domain)
+    vcpu = framed(domain)
     try:
         found = domain.memory.at(pfn << PAGE_SHIFT) if vcpu is None else vcpu.cpu.physical(pfn << PAGE_SHIFT, PAGE_SIZE)
     except (KeyError, IndexError):

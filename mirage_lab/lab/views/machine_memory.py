@@ -13,13 +13,14 @@ from mirage_lab.vcpu.paging import ADDRESS, LARGE, LMA, PAE, PG, PRESENT
 from mirage_lab.xen.abi import hvm
 from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE
 from mirage_lab.xen.arch.translated import Translated
+from mirage_lab.xen.arch.x86.pv import Pv
 from mirage_lab.xen.dom0.elf import ImageError, read_elf
 from mirage_lab.xen.hypervisor import Domain
 
 if TYPE_CHECKING:
     from mirage_lab.lab.lab import Lab
 
-__all__ = ["laid_out", "tables", "translated"]
+__all__ = ["framed", "laid_out", "mapped_at", "tables"]
 
 SEGMENTS: Final = 64
 TABLES: Final = 256
@@ -30,13 +31,22 @@ Mark = tuple[int, int, str]
 """First guest frame, how many, and what they are for."""
 
 
-def translated(domain: Domain) -> Translated | None:
-    """Return the vCPU of a guest that knows its frames by its own numbers; None for other domains."""
-    return domain.machine if isinstance(domain.machine, Translated) else None
+def framed(domain: Domain) -> Translated | Pv | None:
+    """Return the vCPU of a guest of machine code: its frames are its own numbers, or those of the machine; None for other domains."""
+    return domain.machine if isinstance(domain.machine, Translated | Pv) else None
 
 
-def laid_out(lab: Lab, domain: Domain, vcpu: Translated) -> list[Mark]:
+def mapped_at(vcpu: Translated | Pv, address: int) -> int:
+    """Return the frame at which a guest has a page of another that it mapped by `address`."""
+    if isinstance(vcpu, Pv):
+        return vcpu.grants.frame(address) or 0
+    return address >> PAGE_SHIFT
+
+
+def laid_out(lab: Lab, domain: Domain, vcpu: Translated | Pv) -> list[Mark]:
     """Return what is known of pages, later ones before earlier ones where both say something of a page."""
+    if isinstance(vcpu, Pv):
+        return vcpu.marks()
     image = lab.machine.images.get(domain.name)
     found = list(_kernel(image.data)) if image is not None and image.kind == "elf" else []
     found += [(gpfn, 1, "page table") for gpfn in tables(vcpu.cpu)]

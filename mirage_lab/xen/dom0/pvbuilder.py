@@ -131,6 +131,7 @@ def build_pv(xen: Hypervisor, domain: Domain, data: bytes, cmdline: str, order: 
     for ref, pfn in ((gnt.GREF_CONSOLE, layout.console), (gnt.GREF_XENSTORE, layout.store)):
         gnt.ENTRY.pack_into(domain.grants.frames[0], ref * gnt.ENTRY_SIZE, gnt.GTF_PERMIT_ACCESS, 0, mfns[pfn])
     machine = Pv(xen, domain)
+    machine.built = _built(elf, layout, mfns)
     for pfn, mfn in enumerate(mfns):
         machine.space.set_m2p(mfn, pfn)
     entry = elf.number(pv.NOTE_ENTRY)
@@ -139,6 +140,24 @@ def build_pv(xen: Hypervisor, domain: Domain, data: bytes, cmdline: str, order: 
     if wrong:
         raise ImageError(wrong)
     return Built(Pfn(layout.start_info), store_port, console_port, info.store_mfn, info.console_mfn)
+
+
+def _built(elf: Elf, layout: Layout, mfns: array[int]) -> list[tuple[int, int, str]]:
+    """Return what is where, by machine frames: (first, how many, what)."""
+    what = [(_pages(segment.physical - layout.offset + segment.size), "kernel code" if segment.executable else "kernel data") for segment in elf.segments]
+    named: dict[int, str] = {}
+    for (end, name), segment in zip(what, elf.segments):
+        named.update(dict.fromkeys(range((segment.physical - layout.offset) >> PAGE_SHIFT, end), name))
+    named.update(dict.fromkeys(range(layout.p2m, layout.p2m + layout.p2m_pages), "pfn list"))
+    named.update({layout.start_info: "start_info", layout.store: "xenstore ring", layout.console: "console ring", layout.stack: "boot stack"})
+    found: list[tuple[int, int, str]] = []
+    for pfn, name in sorted(named.items()):
+        last = found[-1] if found else (0, 0, "")
+        if (last[0] + last[1], last[2]) == (mfns[pfn], name):
+            found[-1] = (last[0], last[1] + 1, name)
+        else:
+            found.append((mfns[pfn], 1, name))
+    return found
 
 
 def _spread(pages: list[memoryview], first: int, data: bytes) -> None:

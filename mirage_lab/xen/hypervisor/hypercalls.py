@@ -224,7 +224,7 @@ def arguments(nr: int, op: int, arg: Arg | None, count: int) -> str:
     if nr in (MMU_UPDATE, MMUEXT_OP):
         asked = int.from_bytes(arg[8:12], "little") & ~mmu.PREEMPTED
         return f"{asked} request{'' if asked == 1 else 's'}"
-    if nr == UPDATE_VA_MAPPING:
+    if nr == UPDATE_VA_MAPPING and len(arg) > memory.VA_MAPPING_ARG.size:  # of a guest that is machine code, from its registers
         address, entry, _ = memory.VA_MAPPING_ARG.unpack_from(arg)
         return f"address {address:#x}, entry {entry:#x}"
     if nr == CONSOLE_IO:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 from collections.abc import Callable
 from typing import Final
@@ -37,6 +38,7 @@ __all__ = ["Pv", "hypercall_page"]
 
 _HIDDEN_EDX: Final = 1 << 3 | 1 << 9 | 1 << 11 | 1 << 13
 """PSE, APIC, SEP, PGE: what a PV guest cannot have."""
+_TABLES: Final = re.compile(rb"[\x01-\x04]+")
 _NAMES: Final = {0: "division by zero", 6: "an instruction that is none", 13: "a general protection fault", 14: "a page fault"}
 
 
@@ -77,6 +79,8 @@ class Pv(Vcpu):
         self.ts = False
         self.debug = [0] * 8
         self._gdt: list[int] = []
+        self.built: list[tuple[int, int, str]] = []
+        """What the builder put where: first frame, how many, what."""
         self._calls: dict[int, Callable[[list[int]], int]] = {
             nr.SET_TRAP_TABLE: self.traps.set_trap_table,
             nr.MMU_UPDATE: self.mmu.mmu_update,
@@ -279,6 +283,15 @@ class Pv(Vcpu):
     def hvm_op(self, op: int, arg: Arg) -> int:
         """Hypercall 34 is not for PV guests."""
         return -ENOSYS
+
+    def marks(self) -> list[tuple[int, int, str]]:
+        """Return what is known of frames: (first, how many, what); later ones count before earlier ones."""
+        frames, grants = self.mmu.frames, self.domain.grants
+        found = list(self.built)
+        found += [(frames.base + at.start(), at.end() - at.start(), "page table") for at in _TABLES.finditer(frames.kinds)]
+        found += [(frames.base + index, 1, "descriptor table") for index in self._gdt]
+        found += [(self._shared_mfn, 1, "shared_info")]
+        return found + [(mfn, 1, f"grant table {index}") for index, mfn in enumerate(grants.mfns) if mfn in self._shown]
 
     def memory_map(self) -> list[tuple[int, int, int]]:
         """Return (address, size, type) of each region."""

@@ -37,6 +37,11 @@ class PvGrants:
         self._there: dict[int, tuple[int, int, int]] = {}
         self._next = 0
 
+    def frame(self, address: int) -> int | None:
+        """Return the frame that a mapped page has here, None if nothing is mapped by that address."""
+        found = self._there.get(address)
+        return None if found is None else found[0]
+
     def map(self, address: int, flags: int, page: memoryview) -> int:
         """Write the entry that maps a granted page; 0 or a negative GNTST."""
         cpu, frames = self._mmu.cpu, self._mmu.frames

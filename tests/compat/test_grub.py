@@ -12,6 +12,7 @@ import pytest
 
 from mirage_lab import Lab, guest_image, ms
 from mirage_lab.xen.arch.x86.frames import L1
+from mirage_lab.xen.dom0 import toolstack
 from mirage_lab.xen.dom0.pvbuilder import build_pv
 
 KERNELS = Path("/usr/lib/grub-xen")
@@ -59,7 +60,7 @@ def test_grub_boots_when_its_frames_are_in_no_order(require_file: Callable[[Path
     """A PV guest is given machine frames as they come: its list of them is all it knows of their order."""
     order = list(range(64 << 8))
     random.Random(1).shuffle(order)
-    monkeypatch.setattr("mirage_lab.xen.dom0.toolstack.build_pv", partial(build_pv, order=order))
+    monkeypatch.setitem(toolstack._BUILDERS, "pv", partial(build_pv, order=order))
     lab = Lab(seed=1)
     vm = lab.create(guest_image(require_file(KERNELS / "grub-x86_64-xen.bin", "grub-xen-host"), name="grub", memory_mib=64))
     vm.unpause()

@@ -17,6 +17,7 @@ from mirage_lab.xen.abi.errno import E2BIG, EBUSY, EFAULT, EINVAL, ENOMEM, ENOSY
 from mirage_lab.xen.abi.start_info import StartInfo
 from mirage_lab.xen.abi.xen import DOMID_SELF, Mfn, Pfn
 from mirage_lab.xen.arch.x86.frames import L1, L4, NONE, WRITABLE, FrameTypes
+from mirage_lab.xen.dom0 import toolstack
 from mirage_lab.xen.dom0.pvbuilder import build_pv
 from mirage_lab.xen.dom0.toolstack import ToolstackError
 from mirage_lab.xen.hypervisor import Domain
@@ -98,7 +99,7 @@ def test_start_info_is_where_rsi_points_and_tells_of_machine_frames() -> None:
 def test_the_table_of_machine_frames_leads_back_to_pages(scrambled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guest reads frame n of its list, and of the machine's table the page of that frame."""
     if scrambled:
-        monkeypatch.setattr("mirage_lab.xen.dom0.toolstack.build_pv", partial(build_pv, order=list(reversed(range(2048)))))
+        monkeypatch.setitem(toolstack._BUILDERS, "pv", partial(build_pv, order=list(reversed(range(2048)))))
     lookup = b"\x48\xc1\xe0\x03\x48\xbb" + imm64(pv.MACH2PHYS) + b"\x48\x8b\x04\x03"  # shl rax, 3; mov rbx, ...; mov rax, [rbx + rax]
     page3 = fetch(BASE + 4 * PAGE + 8 * 3)
     lab = Lab(seed=1)

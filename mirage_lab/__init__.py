@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from mirage_lab.signatures import unikernel
     from mirage_lab.signatures.units import Ns, ms, ns, seconds, us
     from mirage_lab.sweep import sweep
-    from mirage_lab.tool import configure, devices
+    from mirage_lab.tool import configure, devices, native
+    from mirage_lab.tool.native import compile_guest
 
 __version__ = "0.1.0"
-__all__ = ["Lab", "Ns", "configure", "devices", "guest_image", "ms", "ns", "read_capture", "seconds", "sweep", "unikernel", "us"]
+__all__ = ["Lab", "Ns", "compile_guest", "configure", "devices", "guest_image", "ms", "native", "ns", "read_capture", "seconds", "sweep", "unikernel", "us"]
 
 _HOMES = {
     "Lab": "mirage_lab.lab",
@@ -26,6 +27,8 @@ _HOMES = {
     "read_capture": "mirage_lab.lab",
     "configure": "mirage_lab.tool",
     "devices": "mirage_lab.tool",
+    "native": "mirage_lab.tool",
+    "compile_guest": "mirage_lab.tool.native",
     "unikernel": "mirage_lab.signatures",
     **dict.fromkeys(("Ns", "ms", "ns", "seconds", "us"), "mirage_lab.signatures.units"),
 }

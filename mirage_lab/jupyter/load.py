@@ -14,6 +14,7 @@ def load(ipython: Any) -> None:
     if getattr(ipython, MARK, None) is not None:
         print("mirage_lab is loaded already; nothing changed")
         return
+    from mirage_lab.jupyter.guestcells import GuestCells
     from mirage_lab.jupyter.magics import Magics
     from mirage_lab.jupyter.places import cell_place
     from mirage_lab.jupyter.reporting import Reporting
@@ -24,6 +25,9 @@ def load(ipython: Any) -> None:
     setattr(ipython, MARK, magics)
     ipython.register_magics(magics)
     magics.register_completions()
+    cells = GuestCells(ipython)
+    ipython.register_magics(cells)
+    cells.register_completions()
     Lab.places = staticmethod(cell_place(ipython))
     Lab.programs = magics.programs
     Reporting(ipython).install(Lab)

@@ -10,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from IPython.core.magic import Magics as IPythonMagics
 from IPython.core.magic import line_cell_magic, line_magic, magics_class, no_var_expand
 
 from mirage_lab.jupyter import hostcommand
+from mirage_lab.jupyter.arguments import Exit as _Exit
+from mirage_lab.jupyter.arguments import Parser as _Parser
 from mirage_lab.lab import Lab, LabError
 from mirage_lab.signatures.errors import MirageError
 from mirage_lab.signatures.units import seconds
@@ -30,23 +32,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "host": ("-t", "-b"),
 }
 TIMEOUT = 30.0
-
-
-class _Exit(Exception):
-    """argparse has said what there was to say."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that neither exits the kernel nor writes to stderr."""
-
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        if message:
-            print(message.strip())
-        raise _Exit
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}; {self.prog} -h tells more")
-        raise _Exit
 
 
 def _parser(magic: str, told: dict[str, str]) -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:

@@ -49,6 +49,7 @@ class Reporting:
         """Show a mistake the lab has explained: the message, and the person's own lines that led to it."""
         place = cell_place(shell)
         frames = [frame for frame in person_frames(error.with_traceback(trace)) if "site-packages" not in frame.filename]
+        frames = [frame for frame in frames if not (frame.line or "").startswith("get_ipython().run_cell_magic(")]
         told = [f"  {place(frame.filename, frame.lineno or 0)}: {(frame.line or '').strip()}" for frame in frames]
         lines = [f"{kind.__name__}: {error}", *told]
         shell._showtraceback(kind, error, lines)

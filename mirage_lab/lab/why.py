@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mirage_lab.plot.scale import spoken
+from mirage_lab.tool.native.places import with_places
 from mirage_lab.xen.abi.io.blkif import device_name
 from mirage_lab.xen.abi.io.xenbus import parse
 
@@ -22,9 +23,7 @@ def why(machine: Machine, name: str) -> str:
         case "paused":
             return f"{name} is paused: vm.unpause() lets it run"
         case "crashed":
-            reasons = machine.world.recorder.events("task.crashed", name)
-            text = str(reasons[-1].fields.get("text")) if reasons else "the watchdog or the guest itself ended it"
-            return f"{name} crashed: {text}"
+            return f"{name} crashed: {_crash(machine, name, domid)}"
         case "shutdown":
             return f"{name} has shut down: its main thread ended; lab.create(image) makes it again"
         case _:
@@ -40,6 +39,18 @@ def why(machine: Machine, name: str) -> str:
     else:
         told.append(f"  the next thing in this world happens in {spoken(max(0, deadline - machine.world.now))}: lab.run(...)")
     return "\n".join(told)
+
+
+def _crash(machine: Machine, name: str, domid: int) -> str:
+    """What ended a domain: what the lab saw, or what the guest itself said last; with the line of its source where that is known."""
+    reasons = machine.world.recorder.events("task.crashed", name)
+    if reasons:
+        text = str(reasons[-1].fields.get("text"))
+    else:
+        last = [line for line in machine.toolstack.console(domid).lines[-20:] if line.startswith(("fault: ", "panic: "))]
+        text = last[-1].removeprefix("fault: ")[:300] if last else "the watchdog or the guest itself ended it"
+    image = machine.images.get(name)
+    return text if image is None else with_places(text, image.manifest.get("places", ()))
 
 
 def _devices(machine: Machine, domid: int) -> list[str]:

@@ -7,6 +7,7 @@
     router           forwards between two networks         site             files out of a KV_RO over HTTP/1.1
     services         echo, discard and chargen              block            writes sectors of a disk, reads them back
     iperf3           what `iperf3 -c` measures against         iperf3_client    what measures against `iperf3 -s`
+    native/          guests of machine code, in C
 """
 
 from mirage_lab.skeleton.block import block

@@ -3,6 +3,8 @@
     * a run is bounded by a number of instructions: to stop one from outside, by a timer or a thread, repeats instructions
     * hooks of loads and stores never stop a run, for the same reason; those used here may
     * nothing is raised inside a hook: an error there would end as a fault of the guest
+    * to take memory or translated code away, it looks the address up in the guest's page tables: a page fault, if it is not there, that
+      the guest never made; three of those, and the next exception of the guest counts as the third in a row.  So the CPU is put back
     * what was executed is counted by Unicorn, which tells nobody; where it keeps that number is found by a trial run
 
 Measured with Unicorn 2.1.4.
@@ -162,7 +164,9 @@ class Emulator:
     def unmap(self, address: int) -> None:
         """Take back what `map` put at `address`; raises KeyError."""
         size, _ = self._buffers[address]
+        before = self._uc.context_save()
         self._uc.mem_unmap(address, size)
+        self._uc.context_restore(before)
         del self._buffers[address]
 
     def device(self, address: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None]) -> None:
@@ -183,7 +187,9 @@ class Emulator:
     def forget_code(self, address: int = 0, size: int = 0) -> None:
         """What was translated may have changed; without a place, all of it."""
         if size:
+            before = self._uc.context_save()
             self._uc.ctl_remove_cache(address, address + size)
+            self._uc.context_restore(before)
         else:
             self._uc.ctl_flush_tb()
 

@@ -1,6 +1,8 @@
 """native: example guests in C: each file is one, to read and to change.
 
-    hello.c         says hello on the console ring
+    hello.c   says hello on the console ring            hello.hex           the same without a compiler, byte by byte
+    ticks.c   a line every 100 ms                       ping.c and pong.c   play over an event channel
+    fault.c   writes where nothing may be written       lend.c and borrow.c a page for another domain
 """
 
 from __future__ import annotations

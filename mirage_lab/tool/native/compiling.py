@@ -14,8 +14,9 @@ from mirage_lab.tool.native import reach
 from mirage_lab.tool.native.cache import Cache, key_of
 from mirage_lab.tool.native.diagnostics import CompileError, Diagnostic, parse, told
 from mirage_lab.tool.native.flattening import check_image, flatten
+from mirage_lab.tool.native.places import Place, places_of
 from mirage_lab.tool.native.targets import COMMON, INCLUDE, Target, target
-from mirage_lab.tool.native.toolchain import Toolchain
+from mirage_lab.tool.native.toolchain import Ran, Toolchain
 from mirage_lab.xen.dom0.elf import read_elf
 from mirage_lab.xen.dom0.image import Image
 
@@ -27,6 +28,7 @@ FORMAT: Final = "1"
 LONGEST: Final = 1 << 20
 _NAMES: Final = {"c": "guest.c", "asm": "guest.S"}
 _C_FLAGS: Final = ("-Os", "-Wall", "-gline-tables-only")
+_LINK: Final = ("--no-dependent-libraries", "--gc-sections", "--build-id=none", "-z", "max-page-size=4096", "-z", "noexecstack")
 
 
 def compile_guest(
@@ -45,7 +47,8 @@ def compile_guest(
 
     `source`: C that includes <guest.h> and has a `main`, or (`language="asm"`) assembly that has one; `arch`: x86_64, aarch64
     or armv7.  `bare`: the source has its own entry `_start` and the header of its format, and gets nothing of ours.
-    `first_line` is the number of the first line in messages.  Warnings are in the image's manifest.  Raises CompileError,
+    `first_line` is the number of the first line in messages.  The manifest of the image has what the compiler warned of ("compiler"),
+    and which line each address comes from ("places").  Raises CompileError,
     NativeMissing without a compiler (mirage_lab[native]), MirageError for what cannot be.
     """
     to = target(arch)
@@ -56,9 +59,10 @@ def compile_guest(
     job = _Job(source, to, name, language, bare, first_line)
     found = _compiled(job, Cache.of_this_person() if cache is None else cache)
     warnings = [Diagnostic(*row) for row in found.told["warnings"]]
-    manifest: dict[str, Any] = {"netifs": (), "arch": arch, "language": language}
+    places = tuple(Place(address, function, line + first_line - 1 if line else 0) for address, function, line in found.told["places"])
+    manifest: dict[str, Any] = {"netifs": (), "arch": arch, "language": language, "places": places}
     if warnings:
-        manifest["warnings"] = told(name, warnings, source, first_line)
+        manifest["compiler"] = told(name, warnings, source, first_line)
     return Image(name, kind=to.kind, memory_mib=memory_mib, cmdline=cmdline, manifest=manifest, data=found.data)
 
 
@@ -123,16 +127,15 @@ def _compile(job: _Job, tools: Toolchain, cache: Cache) -> _Compiled:
         raise job.failed(wrong)
     work = tools.work
     (work / job.file).write_text(job.source + "\n", encoding="utf-8", newline="\n")
-    said = _to_assembly(job, tools)
-    said += _clang(job, tools, "-c", "-x", "assembler", "guest.s", "-o", "guest.o")
+    said = _to_object(job, tools)
     objects = ["guest.o"]
     if not job.bare:
         (work / "runtime.a").write_bytes(_runtime(job.to, tools, cache))
         objects.append("runtime.a")
-    flags = ["-T", str(job.to.script), "--no-dependent-libraries", "--gc-sections", "--build-id=none", "-z", "max-page-size=4096", "-z", "noexecstack"]
-    linked = tools.run(["ld.lld", *flags, "-o", "guest.elf", *objects])
-    if linked.code:
-        raise job.failed(said + (parse(linked.said, job.file) or [Diagnostic(0, 0, "error", "the linker gave up")]))
+    for made, flags in (("guest.elf", ("--strip-debug",)), ("guest.debug", ())):
+        linked = tools.run(["ld.lld", *_LINK, *flags, "-T", str(job.to.script), "-o", made, *objects])
+        if linked.code:
+            raise job.failed(said + (parse(linked.said, job.file) or [Diagnostic(0, 0, "error", "the linker gave up")]))
     data = (work / "guest.elf").read_bytes()
     if job.to.kind == "arm":
         data = flatten(read_elf(data))
@@ -140,31 +143,42 @@ def _compile(job: _Job, tools: Toolchain, cache: Cache) -> _Compiled:
     elif read_elf(data).phys32_entry is None:
         raise MirageError(f"{job.name}: a PVH guest has a note of Xen, type 18, that says where it begins (PHYS32_ENTRY); this one has none")
     warnings = [[one.line, one.column, one.kind, one.text] for one in said]
-    return _Compiled(data, {"warnings": warnings})
+    places = places_of((work / "guest.debug").read_bytes(), job.file)
+    return _Compiled(data, {"warnings": warnings, "places": places})
 
 
-def _clang(job: _Job, tools: Toolchain, *words: str) -> list[Diagnostic]:
-    """Run clang; return what it said; raises CompileError if that was an error."""
-    done = tools.run(["clang", "--no-default-config", f"--target={job.to.triple}", *job.to.flags, *COMMON, f"-I{INCLUDE}", *words])
-    said = parse(done.said, job.file)
-    if done.code:
+def _clang(job: _Job, tools: Toolchain, *words: str) -> Ran:
+    """Run clang for the target."""
+    return tools.run(["clang", "--no-default-config", f"--target={job.to.triple}", *job.to.flags, *COMMON, f"-I{INCLUDE}", *words])
+
+
+def _good(job: _Job, code: int, said: list[Diagnostic]) -> list[Diagnostic]:
+    """Return what was said; raises CompileError if it was an error."""
+    if code:
         raise job.failed(said or [Diagnostic(0, 0, "error", "the compiler gave up without a word")])
     return said
 
 
-def _to_assembly(job: _Job, tools: Toolchain) -> list[Diagnostic]:
-    """Write guest.s; see that only what may be read was read, and will be."""
-    work = tools.work
-    _clang(job, tools, "-M", "-MF", "rule", job.file)
+def _to_object(job: _Job, tools: Toolchain) -> list[Diagnostic]:
+    """Write guest.o by way of guest.s; see that only what may be read was read, and will be.  Returns warnings."""
+    work, is_c = tools.work, job.language == "c"
+    done = _clang(job, tools, "-M", "-MF", "rule", job.file)
+    _good(job, done.code, parse(done.said, job.file))
     if not reach.check_files((work / "rule").read_text(encoding="utf-8"), INCLUDE, work / job.file):
         raise job.failed([Diagnostic(0, 0, "error", "it includes a file of this computer; a guest has our headers only")])
-    how = ("-S", *_C_FLAGS) if job.language == "c" else ("-E",)
-    said = _clang(job, tools, *how, job.file, "-o", "guest.s")
+    # without the assembler inside clang, which would follow the directives of assembly inside C while it writes them down
+    done = _clang(job, tools, *(("-S", "-fno-integrated-as", *_C_FLAGS) if is_c else ("-E",)), job.file, "-o", "guest.s")
+    said = _good(job, done.code, parse(done.said, job.file))
     text = (work / "guest.s").read_text(encoding="utf-8", errors="backslashreplace")
-    wrong = reach.check_assembly(text, job.file, macros=job.language == "asm")
+    lines = reach.source_lines(text, job.file, preprocessed=not is_c)
+    wrong = reach.check_assembly(text, lines)
     if wrong:
         raise job.failed(wrong)
-    return said
+    done = _clang(job, tools, "-c", "-x", "assembler", *(() if is_c else ("-g",)), "guest.s", "-o", "guest.o")
+    rows = parse(done.said, "guest.s" if is_c else job.file)
+    if is_c:  # of assembly inside C the assembler knows the row only
+        rows = [Diagnostic(lines[one.line - 1] if 0 < one.line <= len(lines) else 0, 0, one.kind, one.text) for one in rows]
+    return said + _good(job, done.code, rows)
 
 
 def _runtime(to: Target, tools: Toolchain, cache: Cache) -> bytes:

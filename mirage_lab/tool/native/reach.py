@@ -13,16 +13,27 @@ from typing import Final
 
 from mirage_lab.tool.native.diagnostics import Diagnostic
 
-__all__ = ["check_assembly", "check_files", "check_source"]
+__all__ = ["check_assembly", "check_files", "check_source", "source_lines"]
 
 _SPLICE: Final = re.compile(r"\\[ \t]*\n")
 _DIRECTIVE: Final = re.compile(r"^[ \t]*(?:#|%:)[ \t]*(include|include_next|import|embed)\b[ \t]*(.*)$")
 _NAMED: Final = re.compile(r"""(?:"([^"]*)"|<([^>]*)>)""")
 _ASKS: Final = re.compile(r"__has_(include|include_next|embed)\b")
-_STRING: Final = re.compile(r'"(?:\\.|[^"\\])*"')
+_STRING: Final = re.compile(r'(\.(?:ascii|asciz|string|ident|file|section)\s+(?:\d+\s+)?)(?:"(?:\\.|[^"\\])*"[\s,]*)+', re.IGNORECASE)
+_QUOTED: Final = re.compile(r'(?:^|[;:/@#!|])\s*"')
 _READS: Final = re.compile(r"\.(incbin|include)\b", re.IGNORECASE)
 _MAKES: Final = re.compile(r"\.(macro|irpc?|altmacro)\b", re.IGNORECASE)
+_MARK: Final = re.compile(
+    r'\s*\.loc\s+(?P<file>\d+)\s+(?P<line>\d+)|#(?:line)?\s+(?P<from>\d+)\s+"(?P<path>[^"]*)"'
+    r'|\s*\.file\s+(?P<number>\d+)\s+(?:"[^"]*"\s+)?"(?P<name>[^"]*)"'
+)
 _LIBRARIES: Final = re.compile(r"llvm_dependent_libraries|0x6fff4c04", re.IGNORECASE)
+_REFUSED: Final = (
+    (_READS, "reads a file of this computer"),
+    (_QUOTED, "is written as text"),
+    (_MAKES, "could make any other"),
+    (_LIBRARIES, "reads a library of this computer"),
+)
 
 
 def check_source(source: str, headers: frozenset[str]) -> list[Diagnostic]:
@@ -60,22 +71,32 @@ def check_files(rule: str, allowed: Path, source: Path) -> bool:
     return all(path == source or path.resolve().parent == there for path in paths)
 
 
-def check_assembly(text: str, called: str, *, macros: bool = False) -> list[Diagnostic]:
-    """Return an error for what would have the assembler or the linker read a file; the line is that of the source."""
-    found, line, named = [], 0, {0: called}
+def source_lines(text: str, called: str, *, preprocessed: bool) -> list[int]:
+    """Return for each row of an assembly the line of the source that it comes from, 0 where none is known.
+
+    Of C the compiler says it in .loc and .file; what is only `preprocessed` has marks like `# 3 "guest.S"`.
+    """
+    lines, line, files = [], 0, {0: called}
     for row in text.split("\n"):
-        mark = re.match(r'\s*(?:\.loc\s+(\d+)\s+(\d+)|#(?:line)?\s+(\d+)\s+"([^"]*)"|\.file\s+(\d+)\s+(.*))', row)
-        if mark is not None:
-            if mark[1]:
-                line = int(mark[2]) if named.get(int(mark[1]), called).rstrip('"').endswith(called) else line
-            elif mark[3]:
-                line = int(mark[3]) - 1 if mark[4].endswith(called) else 0
-            elif mark[5]:
-                named[int(mark[5])] = re.split(r'"\s*md5|"\s*$', mark[6])[0]
-            continue
-        line += macros
-        bare = _STRING.sub('""', row)
-        for pattern, why in ((_READS, "reads a file of this computer"), (_MAKES, "could make any other"), (_LIBRARIES, "reads a library of this computer")):
+        mark = _MARK.match(row)
+        if mark is None:
+            line += preprocessed
+        elif preprocessed and mark["from"]:
+            line = int(mark["from"]) - 1 if mark["path"].endswith(called) else 0
+        elif mark["number"]:
+            files[int(mark["number"])] = mark["name"]
+        elif mark["line"]:
+            line = int(mark["line"]) if files.get(int(mark["file"]), "").endswith(called) else line
+        lines.append(line)
+    return lines
+
+
+def check_assembly(text: str, lines: list[int]) -> list[Diagnostic]:
+    """Return an error for what would have the assembler or the linker read a file; `lines` are those of the source, row by row."""
+    found = []
+    for row, line in zip(text.split("\n"), lines):
+        bare = _STRING.sub(r"\1", row)
+        for pattern, why in _REFUSED:
             if (match := pattern.search(bare)) is not None:
-                found.append(Diagnostic(line, 0, "error", f"{match[0]}: a guest has no directive that {why}"))
+                found.append(Diagnostic(line, 0, "error", f"{match[0].strip()}: a guest has no directive that {why}"))
     return found

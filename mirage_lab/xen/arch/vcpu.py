@@ -132,6 +132,11 @@ class Vcpu(ABC):
             self._posted = True
             self.domain.queue.post(self._step)
 
+    @property
+    def halted(self) -> bool:
+        """True while the CPU waits for an interrupt."""
+        return self._halted
+
     def kick(self) -> None:
         """Something came: a CPU that halts looks at it, one that blocks or polls is told by the hypervisor."""
         if not self.domain.blocked and self.domain.reason is None and (not self._halted or self._due):

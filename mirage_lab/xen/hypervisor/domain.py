@@ -40,6 +40,10 @@ class MachineVcpu(Protocol):
     translated: bool
     """True if Xen translates for it: it knows its frames by its own numbers only."""
 
+    @property
+    def halted(self) -> bool:
+        """True while the CPU waits for an interrupt."""
+
     def kick(self) -> None:
         """Something it may wait for has happened."""
 
@@ -153,7 +157,8 @@ class Domain:
             return "crashed" if self.reason in (3, 4) else "shutdown"
         if self.paused:
             return "paused"
-        return "blocked" if self.blocked else "running"
+        waits = self.blocked or (self.machine is not None and self.machine.halted)
+        return "blocked" if waits else "running"
 
     @property
     def cpu_ns(self) -> Ns:

@@ -178,3 +178,30 @@ def test_a_crash_while_playing_is_printed_by_the_next_cell(cell: Any, shell: Any
     said = cell("pass")
     assert said.startswith("later: KeyError: 'gone' (cell ") and "line 4, in later" in said
     cell("lab.pause()")
+
+
+def test_a_cell_of_c_becomes_an_image_and_shows_only_what_is_wrong(cell: Any, shell: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pytest.importorskip("unicorn")
+    pytest.importorskip("ziglang")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIRAGE_LAB_CACHE", str(tmp_path))
+        assert cell("%%c hello --memory 8 --cmdline 'a b'\n#include <guest.h>\nint main(void)\n{\n    print(cmdline);\n    return 0;\n}\n") == ""
+        image = shell.user_ns["hello"]
+        assert (image.name, image.kind, image.memory_mib, image.cmdline) == ("hello", "elf", 8, "a b")
+        assert cell("lab = Lab(seed=1); vm = lab.create(hello); vm.unpause(); ran = lab.run(ms(1)); print(vm.console.text)").splitlines()[-1] == "a b"
+        assert cell("%%c warned\nint main(void)\n{\n    int unused;\n    return 0;\n}\n").startswith("warned: 1 warning\nline 4: warning: unused variable")
+        shell.run_cell("%%c hello --arch armv7\nint main(void)\n{\n    return x;\n}\n", store_history=True)
+        assert capsys.readouterr().out == "CompileError: hello: 1 error\nline 4: error: use of undeclared identifier 'x'\n        return x;\n               ^\n"
+        assert shell.user_ns["hello"] is image
+        assert cell("%%asm nothing\n    .globl main\nmain:\n    xor %eax, %eax\n    ret\n") == "" and shell.user_ns["nothing"].kind == "elf"
+    assert "usage: %%c" in cell("%c -h") and "--bare" in cell("%asm -h") and "begins a cell" in cell("%c hello")
+    assert "invalid choice: 'mips'" in cell("%%c hello --arch mips\nx")
+    shell.run_cell("%%c two-words\nx")
+    assert "'two-words' is no name of a variable" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_tab_offers_the_options_of_a_cell_that_is_a_guest(shell: Any) -> None:
+    for line, expected in (("%%c x --a", ["--arch"]), ("%%c x --arch a", ["aarch64", "armv7"]), ("%%asm x --b", ["--bare"])):
+        _, matches = shell.Completer.complete(line_buffer=line, cursor_pos=len(line))
+        assert sorted(matches) == expected

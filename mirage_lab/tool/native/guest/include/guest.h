@@ -107,5 +107,5 @@ bool grant_end(grant_ref_t ref);
 int grant_copy(domid_t from, grant_ref_t ref, void *page);
 
 /* Map a page that domain `from` has granted us at a page of ours, whose own memory is hidden meanwhile; 0 or a negative status. */
-int grant_map(domid_t from, grant_ref_t ref, void *page, grant_handle_t *handle);
+int grant_map(domid_t from, grant_ref_t ref, void *page, bool readonly, grant_handle_t *handle);
 int grant_unmap(void *page, grant_handle_t handle);

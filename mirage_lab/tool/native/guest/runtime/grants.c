@@ -59,9 +59,10 @@ int grant_copy(domid_t from, grant_ref_t ref, void *page)
     return result < 0 ? (int)result : copy.status;
 }
 
-int grant_map(domid_t from, grant_ref_t ref, void *page, grant_handle_t *handle)
+int grant_map(domid_t from, grant_ref_t ref, void *page, bool readonly, grant_handle_t *handle)
 {
-    struct gnttab_map_grant_ref map = {.host_addr = (uintptr_t)page, .flags = GNTMAP_host_map, .ref = ref, .dom = from};
+    uint32_t flags = GNTMAP_host_map | (readonly ? GNTMAP_readonly : 0);
+    struct gnttab_map_grant_ref map = {.host_addr = (uintptr_t)page, .flags = flags, .ref = ref, .dom = from};
     long result = grant_table_op(GNTTABOP_map_grant_ref, &map, 1);
     *handle = map.handle;
     return result < 0 ? (int)result : map.status;

@@ -1,0 +1,126 @@
+"""The examples of skeleton/native boot on the lab's Xen, on each kind of machine: they find each other, and what goes wrong is told."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("unicorn")
+pytest.importorskip("ziglang")
+
+from mirage_lab import Lab, compile_guest, ms, native, seconds
+from mirage_lab.xen.dom0.image import Image
+
+ARCHES = ("x86_64",)
+each = pytest.mark.parametrize("arch", ARCHES)
+
+
+def booted(*images: Image, run: int = ms(100), seed: int = 1) -> Lab:
+    """A lab in which guests have run together for a while."""
+    lab = Lab(seed=seed)
+    for image in images:
+        lab.create(image).unpause()
+    lab.run(run)
+    return lab
+
+
+@each
+def test_hello_is_said_over_the_console_ring_and_the_domain_shuts_down(arch: str) -> None:
+    with booted(native.hello(arch), run=ms(1)) as lab:
+        vm = lab.vm("hello")
+        assert (vm.console.text, vm.state) == ("hello from machine code\n", "shutdown")
+        assert vm.statistics().hypercalls == {"event_channel_op.send": 1, "hvm_op.get_param": 2, "sched_op.shutdown": 1}
+
+
+@each
+def test_ticks_come_by_the_timer_of_the_machine_and_sleeping_costs_nothing(arch: str) -> None:
+    with booted(native.ticks(arch), run=ms(250)) as lab:
+        vm = lab.vm("ticks")
+        assert vm.console.text == "tick 1 at 100 ms\ntick 2 at 200 ms\n" and vm.state == "blocked"
+        lab.run(seconds(1))
+        assert vm.console.text.splitlines()[-1] == "tick 5 at 500 ms" and vm.state == "shutdown"
+        assert vm.statistics().cpu_ns < ms(1)
+
+
+@each
+def test_ping_and_pong_find_each_other_in_xenstore_and_play_over_an_event_channel(arch: str) -> None:
+    with booted(native.ping(arch), native.pong(arch)) as lab:
+        ping, pong = (lab.vm(name).console.text.splitlines() for name in ("ping", "pong"))
+        assert ping[0].startswith("domain 2 has bound port ") and [line.split(":")[0] for line in ping[1:]] == ["ping 1", "ping 2", "ping 3"]
+        assert pong == ["pong 1", "pong 2", "pong 3"]
+        assert {lab.vm(name).state for name in ("ping", "pong")} == {"shutdown"}
+
+
+@each
+@pytest.mark.parametrize("how", ["copied", "mapped"])
+def test_a_page_that_one_grants_is_read_by_the_other_and_given_back(arch: str, how: str) -> None:
+    with booted(native.lend(arch), native.borrow(arch, cmdline="map" if how == "mapped" else "")) as lab:
+        assert lab.vm("borrow").console.text == f"{how}: a page of domain 1\n"
+        lent = lab.vm("lend").console.text.splitlines()
+        assert lent[0].startswith("grant 8: domain 2 may read the page at 0x") and lent[1] == "grant 8 is ours again"
+        assert lab.vm("lend").state == "shutdown" and 8 not in lab.machine.toolstack.domain(1).grants.uses
+
+
+@each
+@pytest.mark.parametrize(
+    ("cmdline", "address", "place"),
+    [("", "0x0", "(write_to, line 7)"), ("wild", "0xdead0000", "(write_to, line 7)"), ("code", "0x", "(write_to, line 7)"), ("stack", "0x", "(deeper, line ")],
+)
+def test_a_fault_is_told_on_the_console_and_why_names_the_line(arch: str, cmdline: str, address: str, place: str) -> None:
+    with booted(native.fault(arch, cmdline=cmdline), run=ms(5)) as lab:
+        vm = lab.vm("fault")
+        last = vm.console.text.splitlines()[-1]
+        assert vm.state == "crashed" and last.startswith("fault: a page fault at 0x") and f", writing to address {address}" in last
+        assert str(vm.why()).startswith("fault crashed: a page fault at 0x") and place in str(vm.why())
+
+
+@each
+def test_a_guest_that_panics_says_why(arch: str) -> None:
+    text = '#include <guest.h>\nint main(void) { panic("no more than %d", 3); }'
+    with booted(compile_guest(text, arch), run=ms(1)) as lab:
+        assert lab.vm("guest").console.text == "panic: no more than 3\n"
+        assert str(lab.vm("guest").why()) == "guest crashed: panic: no more than 3"
+
+
+@each
+def test_xenstore_answers_with_values_and_with_errors(arch: str) -> None:
+    text = """#include <guest.h>
+int main(void)
+{
+    char value[8];
+    int read = xenstore_read("name", value, sizeof value);
+    printf("%d %s\\n", read, value);
+    printf("%d\\n", xenstore_read("data/none", value, sizeof value));
+    printf("%d\\n", xenstore_write("/local/domain/0/name", "mine"));
+    printf("%d\\n", xenstore_write("data/long", "0123456789"));
+    read = xenstore_read("data/long", value, sizeof value);
+    printf("%d %s\\n", read, value);
+    return 0;
+}
+"""
+    with booted(compile_guest(text, arch)) as lab:
+        assert lab.vm("guest").console.text.splitlines() == ["5 guest", "-2", "-13", "0", "10 0123456"]
+
+
+@each
+def test_two_runs_are_the_same_to_the_last_byte(arch: str) -> None:
+    kept = []
+    for _ in range(2):
+        with booted(native.ping(arch), native.pong(arch)) as lab:
+            domains = [lab.machine.toolstack.domain(domid) for domid in (1, 2)]
+            kept.append([(lab.vm(domain.name).console.text, bytes(domain.memory.view), domain.cpu_ns) for domain in domains])
+    assert kept[0] == kept[1]
+
+
+@each
+@pytest.mark.parametrize("memory_mib", [4, 5, 64, 1500])
+def test_a_guest_boots_with_little_memory_and_with_much(arch: str, memory_mib: int) -> None:
+    text = '#include <guest.h>\nint main(void) { char *page = alloc_page(); page[4095] = 1; sleep_ns(1000); print("ok\\n"); return 0; }'
+    with booted(compile_guest(text, arch, memory_mib=memory_mib), run=ms(5)) as lab:
+        assert lab.vm("guest").console.text == "ok\n"
+
+
+@each
+def test_memory_that_is_used_up_is_a_panic(arch: str) -> None:
+    text = "#include <guest.h>\nint main(void) { for (;;) alloc_page(); }"
+    with booted(compile_guest(text, arch, memory_mib=4), run=ms(50)) as lab:
+        assert lab.vm("guest").console.text == "panic: there is no more memory\n"

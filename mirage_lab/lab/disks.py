@@ -19,7 +19,7 @@ from mirage_lab.xen.dom0.toolstack import placed
 if TYPE_CHECKING:
     from mirage_lab.lab.lab import Lab
 
-__all__ = ["DiskHandle", "as_disks", "disks"]
+__all__ = ["DiskHandle", "as_disks", "disks", "stamped"]
 
 MOST: Final = 256 << 20
 """Bytes that `data` returns at most."""
@@ -41,7 +41,7 @@ def disks(image: Image, disk: Sequence[Any] | None, name: str, lab: Lab) -> tupl
     else:
         given = as_disks(disk)
     try:
-        found = tuple(replace(one, stamp=stamp(one.path)) if one.path is not None else one for one in given)
+        found = stamped(given)
         numbers = placed(found)
     except MirageError as error:
         raise LabError(f"{name}: {error}") from None
@@ -50,6 +50,11 @@ def disks(image: Image, disk: Sequence[Any] | None, name: str, lab: Lab) -> tupl
         if dev.removeprefix("/dev/") not in known and dev not in map(str, numbers):
             raise LabError(f"{name} has a disk block({dev!r}) and no such disk is plugged in: lab.create(image, disk=['disk.img']); disks: {_said(known)}")
     return found
+
+
+def stamped(disks: Sequence[Disk]) -> tuple[Disk, ...]:
+    """Return the disks, files with what they are like now; raises DiskError."""
+    return tuple(replace(one, stamp=stamp(one.path)) if one.path is not None else one for one in disks)
 
 
 def _said(names: Collection[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mirage_lab.lab.disks import DiskHandle
+from mirage_lab.lab.disks import DiskHandle, as_disks, stamped
 from mirage_lab.lab.said import LabError, Said
 from mirage_lab.lab.store import Store, XenStore
 from mirage_lab.runtime.clock import show
@@ -73,6 +73,18 @@ class Vm:
         handle = DiskHandle(self._lab, self.name, dev)
         handle.statistics()
         return handle
+
+    def attach(self, disk: Any) -> Said:
+        """Plug in a disk while the domain runs: a path, bytes or a dict, as an entry of `disk=[...]` at create."""
+        [made] = stamped(as_disks([disk]))
+        dev = self._lab.command("disk.attach", name=self.name, disk=made)
+        return Said(f"{self.name} has a disk {dev}")
+
+    def detach(self, dev: str = "xvda") -> Said:
+        """Pull a disk out: its front end has 10 s to close it."""
+        disk = self.disk(dev)
+        self._lab.command("disk.detach", name=self.name, dev=dev)
+        return Said(f"{self.name}: {disk.dev} is pulled out; lab.run(...) lets the domain see it")
 
     @property
     def disks(self) -> list[DiskHandle]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from mirage_lab.lab.said import LabError
@@ -20,10 +21,11 @@ from mirage_lab.tcpip.stack import Stack
 from mirage_lab.tracing.capture import Capture
 from mirage_lab.usernet import Forward, Gateway
 from mirage_lab.vnetif import Segment, Tap
+from mirage_lab.xen.abi.io.blkif import device_name, device_number
 from mirage_lab.xen.arch.vcpu import Vcpu
 from mirage_lab.xen.dom0.disk import Disk, stamp
 from mirage_lab.xen.dom0.image import Image
-from mirage_lab.xen.dom0.toolstack import Toolstack, VifConfig
+from mirage_lab.xen.dom0.toolstack import Toolstack, VifConfig, placed
 from mirage_lab.xen.guest.minios import boot
 from mirage_lab.xen.xenstore import whatif
 
@@ -62,6 +64,8 @@ class Machine:
         on("ipv6", self._ipv6)
         on("capture", self._capture)
         on("create", self._create)
+        on("disk.attach", self._attach)
+        on("disk.detach", self._detach)
         on("unpause", self._unpause)
         on("pause", self._pause)
         on("destroy", self._destroy)
@@ -208,11 +212,22 @@ class Machine:
         domid = self.toolstack.create(image, name=name, vif=plugs, memory_mib=memory_mib, profile=profile, disk=disk)
         self.images[name] = image
         self.plugged[name] = vif
-        self.disks[name] = disk
+        self.disks[name] = tuple(replace(one, vdev=device_name(number)) for one, number in zip(disk, placed(disk), strict=True))
         vcpu = self.vcpu(name)
         if vcpu is not None and self.on_vcpu is not None:
             self.on_vcpu(vcpu)
         return domid
+
+    def _attach(self, name: str, disk: Disk) -> str:
+        dev = device_name(self.toolstack.attach_disk(self.domid(name), disk))
+        self._note_files(name, (disk,))
+        self.disks[name] = (*self.disks.get(name, ()), replace(disk, vdev=dev))
+        return dev
+
+    def _detach(self, name: str, dev: str) -> None:
+        number = device_number(dev)
+        self.toolstack.detach_disk(self.domid(name), number)
+        self.disks[name] = tuple(disk for disk in self.disks.get(name, ()) if device_number(disk.vdev) != number)
 
     def _note_files(self, name: str, disks: tuple[Disk, ...]) -> None:
         """Note which files are written through, and say what a replay cannot have again."""

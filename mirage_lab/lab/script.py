@@ -84,6 +84,10 @@ def _line(entry: Entry, images: dict[int, str]) -> str:
             disks = f", disk=[{', '.join(map(_disk, args['disk']))}]" if args.get("disk") else ""
             how = f"memory_mib={args['memory_mib']!r}, profile={args['profile']!r}{disks}"
             return f"lab.create({images[id(args['image'])]}, name={name!r}, vif=[{lans}], {how})"
+        case "disk.attach":
+            return f"lab.vm({name!r}).attach({_disk(args['disk'])})"
+        case "disk.detach":
+            return f"lab.vm({name!r}).detach({args['dev']!r})"
         case "unpause":
             return f"lab.unpause({name!r})"
         case "pause":

@@ -147,6 +147,21 @@ def test_a_disk_that_can_only_be_read_is_not_written_by_grub(lab: Lab, kernel: P
     assert ext2.read_bytes() == before and grub("list_env -f (xen/xvda)/grubenv") == ""
 
 
+def test_a_rewound_world_has_the_disk_as_it_was_before_grub_wrote_it(lab: Lab, kernel: Path, ext2: Path) -> None:
+    grub = Grub(lab, kernel, ext2)
+    grub("set colour=green")
+    before = lab.now
+    lab.run(ms(1))
+    grub("save_env -f (xen/xvda)/grubenv colour")
+    assert grub("list_env -f (xen/xvda)/grubenv") == "colour=green\n"
+    written = grub.vm.disk().data
+    lab.rewind(before)
+    assert grub.vm.disk().data == ext2.read_bytes() != written
+    assert grub("list_env -f (xen/xvda)/grubenv") == ""
+    grub("save_env -f (xen/xvda)/grubenv colour")
+    assert grub.vm.disk().data == written
+
+
 @unikernel
 async def copying(source: Block, target: Block) -> None:
     """Copies a disk to another, in odd pieces."""

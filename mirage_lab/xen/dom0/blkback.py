@@ -12,12 +12,13 @@ ring whose index runs away closes the vbd (state 6), which its front end may ope
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mirage_lab.runtime import RunQueue, Timer, costs
 from mirage_lab.signatures.errors import LocalProtocolError
-from mirage_lab.signatures.units import Ns
+from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.xen.abi import grant_table as gnt
 from mirage_lab.xen.abi.evtchn import Events
 from mirage_lab.xen.abi.gate import Gate
@@ -30,6 +31,8 @@ from mirage_lab.xen.xenstore import Client, StoreError
 
 __all__ = ["Blkback", "Vbd", "VbdStatistics"]
 
+PATIENCE: Final = seconds(10)
+"""How long a front end may take to close its disk: LIBXL_DESTROY_TIMEOUT."""
 _MASK: Final = blkif.SLOTS - 1
 _U32: Final = 0xFFFF_FFFF
 
@@ -75,6 +78,8 @@ class Vbd:
         self._req_cons = self._rsp_prod = 0
         self._queue: deque[tuple[bytes, int, Ns]] = deque()
         self._timer: Timer | None = None
+        self._gone: Callable[[], None] | None = None
+        self._patience: Timer | None = None
 
     # xenbus ------------------------------------------------------------------------------------------------------
 
@@ -98,7 +103,9 @@ class Vbd:
                 self._go(XenbusState.CLOSING)
                 self.disconnect()
                 self._go(XenbusState.CLOSED)
-            case XenbusState.INITIALISING if self.state is XenbusState.CLOSED:
+            case XenbusState.CLOSED if self.state is XenbusState.CLOSING:
+                self._away()
+            case XenbusState.INITIALISING if self.state is XenbusState.CLOSED and self._gone is None:
                 self._go(XenbusState.INIT_WAIT)  # another kernel begins: a boot loader has left, or the same opens it again
             case _:
                 pass
@@ -152,11 +159,34 @@ class Vbd:
         self.back.xs.write(f"{self.path}/error", why[:200])
         self._go(XenbusState.CLOSED)
 
+    def detach(self, gone: Callable[[], None]) -> None:
+        """Ask the front end to close, as `xl block-detach` does; `gone()` is called when it has, or after 10 s."""
+        self._gone = gone
+        self.back.xs.write(f"{self.path}/online", "0")
+        if self.state is XenbusState.CONNECTED:
+            self._go(XenbusState.CLOSING)
+            self._patience = self.back.queue.call_later(PATIENCE, self._forced)
+        else:
+            self._away()
+
+    def _forced(self) -> None:
+        self.back.say(f"blkback: {self.name}: the front end does not close; the vbd is taken away")
+        self._away()
+
+    def _away(self) -> None:
+        """The disk is pulled out."""
+        gone, self._gone = self._gone, None
+        self.back.remove(self)
+        self._go(XenbusState.CLOSED)
+        if gone is not None:
+            gone()
+
     def disconnect(self) -> None:
         """Forget what was asked, unbind, unmap."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._patience):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._patience = None
         self._queue.clear()
         if self._evtchn is not None:
             self.back.events.close(self._evtchn)
@@ -359,12 +389,16 @@ class Blkback:
 
     def unplug(self, domid: Domid) -> None:
         """A domain goes: close its vbds and their files."""
-        for key in [key for key in self.vbds if key[0] == domid]:
-            vbd = self.vbds.pop(key)
-            self.xs.unwatch(f"{vbd.frontend}/state")
-            vbd.disconnect()
-            vbd.volume.close()
+        for vbd in self.of(domid):
+            self.remove(vbd)
             vbd.state = XenbusState.CLOSED
+
+    def remove(self, vbd: Vbd) -> None:
+        """Serve a vbd no longer, and close its file."""
+        del self.vbds[vbd.domid, vbd.device]
+        self.xs.unwatch(f"{vbd.frontend}/state")
+        vbd.disconnect()
+        vbd.volume.close()
 
     def close(self) -> None:
         """Close all files: the machine is switched off."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -300,6 +300,30 @@ class Toolstack:
                 tx.write(f"{back}/{name}", value)
         self.blkback.plug(domid, device, volume, f"{domain.name}/{device_name(device)}")
 
+    def attach_disk(self, domid: int, disk: Disk) -> int:
+        """Plug a disk into a domain (`xl block-attach`); return its device number.  Raises ToolstackError."""
+        domain = self._guest(domid)
+        there = [replace(vbd.volume.disk, vdev=device_name(vbd.device)) for vbd in self.blkback.of(domid)]
+        device = placed([*there, disk])[-1]
+        volume = self._volumes(domain.name, [replace(disk, vdev=str(device))])[device]
+        self._vbd_nodes(domain, device, volume)
+        return device
+
+    def detach_disk(self, domid: int, device: int) -> None:
+        """Pull a disk out (`xl block-detach`): its nodes go when the front end has closed it.  Raises ToolstackError."""
+        domain = self._guest(domid)
+        vbd = self.blkback.vbds.get((domid, device))
+        if vbd is None:
+            there = ", ".join(device_name(one.device) for one in self.blkback.of(domid)) or "none"
+            raise ToolstackError(f"{domain.name} has no disk {device_name(device)}; disks: {there}")
+        vbd.detach(lambda: self._remove_nodes(vbd.frontend, vbd.path))
+
+    def _remove_nodes(self, *paths: str) -> None:
+        with self.xenstore.transaction() as tx:
+            for path in paths:
+                if tx.exists(path):
+                    tx.rm(path)
+
     def unpause(self, domid: int) -> None:
         """Let a domain run."""
         self.hypervisor.unpause(self.domain(domid))
@@ -318,11 +342,9 @@ class Toolstack:
         port, mapping = self._stores.pop(domid)
         self._events.close(port)  # type: ignore[arg-type]
         self._maps.unmap(*mapping)
-        with self.xenstore.transaction() as tx:
-            vm = tx.get(f"/local/domain/{domid}/vm")
-            for path in (f"/local/domain/{domid}", vm, f"/libxl/{domid}", *(f"/local/domain/0/backend/{kind}/{domid}" for kind in ("vif", "vbd"))):
-                if path and tx.exists(path):
-                    tx.rm(path)
+        vm = self.xenstore.get(f"/local/domain/{domid}/vm")
+        back = [f"/local/domain/0/backend/{kind}/{domid}" for kind in ("vif", "vbd")]
+        self._remove_nodes(f"/local/domain/{domid}", *([vm] if vm else []), f"/libxl/{domid}", *back)
         self.hypervisor.destroy(domain)
 
     def restart_xenstored(self) -> Daemon:

@@ -165,8 +165,12 @@ class Blkfront:
             await self._quiet.wait()
         await self._os.xs.unwatch(f"{self._backend}/state", self._token)
         await xenbus.disconnect(self._os, self._path, self._backend)
-        await self._os.xs.wait(f"{self._backend}/state", lambda text: True if parse(text) is XenbusState.CLOSED else None)
+        await self._closed()
         self._release()
+
+    async def _closed(self) -> None:
+        """Wait until the back end is closed, or gone."""
+        await self._os.xs.wait(f"{self._backend}/state", lambda text: True if parse(text) is XenbusState.CLOSED else None, missing=True)
 
     def _release(self) -> None:
         """Give the port back, and pages and grants that the other end has let go."""
@@ -345,8 +349,12 @@ class Blkfront:
                     self._end(rid, request, blkif.RSP_ERROR)
             self._room.notify_all()
             await self._os.xs.unwatch(f"{self._backend}/state", self._token)
-            await xenbus.set_state(self._os, self._path, XenbusState.CLOSED)
-            await xenbus.wait_for(self._os, self._backend, XenbusState.CLOSED)
+            try:
+                await xenbus.set_state(self._os, self._path, XenbusState.CLOSED)
+            except XsError:
+                pass  # the vbd is gone already
+            else:
+                await self._closed()
             self._release()
 
 

@@ -146,8 +146,11 @@ class Xs(Handle):
         self._watches.pop(token, None)
         await self.request(wire.UNWATCH, 0, path, token)
 
-    async def wait(self, path: str, wanted: Callable[[str], T | None]) -> T:
-        """Return the first `wanted(value of path)` that is not None, looking again whenever `path` changes."""
+    async def wait(self, path: str, wanted: Callable[[str], T | None], missing: T | None = None) -> T:
+        """Return the first `wanted(value of path)` that is not None, looking again whenever `path` changes.
+
+        `missing` is what counts as found when there is no such node (of another domain: EACCES); without it that is waited for too.
+        """
         changed = tasks.Condition()
         token = f"wait:{path}:{self._rid}"
         fired = [False]
@@ -163,9 +166,9 @@ class Xs(Handle):
                 try:
                     found = wanted(await self.read(path))
                 except XsError as error:
-                    if error.code != errno.ENOENT:
+                    if error.code != errno.ENOENT and (missing is None or error.code != errno.EACCES):
                         raise
-                    found = None
+                    found = missing
                 if found is not None:
                     return found
                 while not fired[0]:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from mirage_lab import Lab, configure, devices, ms, seconds, unikernel
+from mirage_lab.lab.handles import Vm
 from mirage_lab.lab.said import LabError
-from mirage_lab.signatures import Block, Console
-from mirage_lab.signatures.errors import DescriptionError
+from mirage_lab.signatures import Block, Console, Time
+from mirage_lab.signatures.errors import DescriptionError, DeviceError, MirageError
 from mirage_lab.skeleton import block
 from mirage_lab.tool.generating import configure_files
 from mirage_lab.xen.dom0 import Disk, Image
@@ -205,6 +206,95 @@ def test_a_disk_can_be_looked_at_saved_and_given_to_the_next_domain(lab: Lab, tm
             attempt()
     assert boots(lab, image(), disk=[vm.disk().data]) == "boot 2"
     assert file.read_bytes()[:1] == b"\0"
+
+
+@unikernel
+async def recording(console: Console, time: Time, disk: Block) -> None:
+    """Writes a sector each millisecond until there is no disk."""
+    written = 0
+    try:
+        while True:
+            await disk.write(written % 8, [bytes([written & 0xFF]) * 512])
+            written += 1
+            await time.sleep(ms(1))
+    except DeviceError as error:
+        console.log(f"after {written} sectors: {error}")
+    await time.sleep(seconds(60))
+
+
+def recorder(lab: Lab) -> Vm:
+    job = recording(devices.default_console, devices.default_time, devices.block("xvdb"))
+    vm = lab.create(configure(job, name="recording"), disk=[{"size": 512}, {"size": 4_096}])
+    vm.unpause()
+    lab.run(ms(50))
+    return vm
+
+
+def test_a_disk_that_is_pulled_out_is_named_by_an_error_and_its_nodes_are_gone(lab: Lab) -> None:
+    vm = recorder(lab)
+    assert str(vm.detach("xvdb")) == "recording: xvdb is pulled out; lab.run(...) lets the domain see it"
+    lab.run(ms(10))
+    assert re.fullmatch(r"after 4\d sectors: xvdb: (the disk was disconnected|write of sector \d: the back end went away)", vm.console.lines[-1])
+    xs = lab.machine.toolstack.xenstore
+    assert [disk.dev for disk in vm.disks] == ["xvda"] and xs.list(f"/local/domain/{vm.domid}/device/vbd") == ["51712"]
+    assert xs.list(f"/local/domain/0/backend/vbd/{vm.domid}") == ["51712"]
+    with pytest.raises(LabError, match="recording has no disk xvdb; disks: xvda"):
+        vm.detach("xvdb")
+    vm.detach("xvda")
+    assert vm.disks == [] and "closes" not in lab.machine.toolstack.dmesg()
+
+
+def test_a_disk_is_plugged_in_while_the_domain_runs_and_stays_with_it(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(b"\x2a" * 512)
+
+    @unikernel
+    async def patient(console: Console, time: Time) -> None:
+        await time.sleep(ms(10))
+        console.log("awake")
+
+    vm = lab.create(configure(patient(devices.default_console, devices.default_time), name="patient"), disk=[{"size": 512, "vdev": "xvdb"}])
+    assert [str(vm.attach(file)), str(vm.attach({"size": 1_024, "vdev": "xvdp"})), str(vm.attach(b"c" * 512))] == [
+        "patient has a disk xvda",
+        "patient has a disk xvdp",
+        "patient has a disk xvdc",
+    ]
+    vm.detach("xvdb")
+    assert [disk.dev for disk in vm.disks] == ["xvda", "xvdp", "xvdc"] and vm.disk("xvda").read(0) == b"\x2a" * 512
+    for wrong in ({"size": 512, "vdev": "xvdc"}, "/no/such/file", 7, {"path": file, "writable": True}):
+        with pytest.raises(MirageError):
+            vm.attach(wrong)
+    vm.unpause()
+    lab.run(ms(20))
+    text = str(lab.script())
+    assert "lab.vm('patient').attach(dict(path=" in text and "lab.vm('patient').detach('xvdb')" in text
+    lab.rewind(ms(5))
+    assert [disk.dev for disk in vm.disks] == ["xvda", "xvdp", "xvdc"]
+    assert [disk.dev for disk in lab.create(image("xvda"), name="patient").disks] == ["xvda", "xvdp", "xvdc"]
+
+
+def test_a_front_end_that_does_not_close_loses_its_disk_after_ten_seconds(lab: Lab) -> None:
+    vm = recorder(lab)
+    vm.pause()
+    vm.detach("xvdb")
+    lab.run(seconds(9))
+    assert [disk.dev for disk in vm.disks] == ["xvda", "xvdb"]
+    lab.run(seconds(2))
+    assert [disk.dev for disk in vm.disks] == ["xvda"]
+    assert "blkback: recording/xvdb: the front end does not close; the vbd is taken away" in lab.machine.toolstack.dmesg()
+    vm.unpause()
+    lab.run(seconds(1))
+    assert vm.console.lines[-1].startswith("after 4") and vm.state == "blocked"
+    vm.destroy()
+
+
+def test_a_domain_that_goes_while_its_disk_is_pulled_out_is_gone(lab: Lab) -> None:
+    vm = recorder(lab)
+    vm.pause()
+    vm.detach("xvdb")
+    vm.destroy()
+    lab.run(seconds(11))
+    assert lab.domains == [] and "does not close" not in lab.machine.toolstack.dmesg()
 
 
 def test_the_page_about_disks_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

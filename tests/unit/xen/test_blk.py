@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -349,6 +350,35 @@ def test_a_host_without_space_is_an_error_of_the_disk_and_the_guest_goes_on(tmp_
     toolstack.world.advance(seconds(1))
     assert came == [("xvda: write of sector 0: error from the back end; `%xl dmesg` tells why", pattern(8))]
     assert "blkback: guest/xvda: disk.img: No space left on device: request refused" in toolstack.dmesg()
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("made", ["data", "file", "zeros"])
+def test_a_volume_is_what_a_plain_array_of_bytes_would_be(seed: int, made: str, tmp_path: Path) -> None:
+    rng = random.Random(seed)
+    sectors = rng.randrange(1, 60)
+    before = rng.randbytes(sectors * 512) if made != "zeros" else bytes(sectors * 512)
+    (tmp_path / "disk.img").write_bytes(before)
+    disk = {"data": Disk(data=before), "file": Disk(path=str(tmp_path / "disk.img")), "zeros": Disk(size=len(before))}[made]
+    volume, model = open_disk(disk), bytearray(before)
+    for _ in range(100):
+        sector = rng.randrange(sectors)
+        count = rng.randrange(1, sectors - sector + 1)
+        match rng.randrange(4):
+            case 0:
+                assert volume.read(sector, count) == model[sector * 512 : (sector + count) * 512]
+            case 1 | 2:
+                data = rng.randbytes(count * 512)
+                volume.write(sector, data)
+                model[sector * 512 : (sector + count) * 512] = data
+            case _:
+                volume.discard(sector, count)
+                first, last = -(-sector // 8) * 8, (sector + count) // 8 * 8
+                if first < last:
+                    model[first * 512 : last * 512] = bytes((last - first) * 512)
+    assert volume.read(0, sectors) == model and volume.statistics().kept <= -(-sectors // 8) * 4_096
+    volume.close()
+    assert (tmp_path / "disk.img").read_bytes() == before
 
 
 def test_a_volume_takes_no_memory_for_what_nobody_wrote() -> None:

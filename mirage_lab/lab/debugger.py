@@ -20,8 +20,9 @@ from mirage_lab.lab import running
 from mirage_lab.lab.rewinding import rebuild
 from mirage_lab.lab.said import LabError
 from mirage_lab.runtime.clock import show
+from mirage_lab.runtime.host import wait
 from mirage_lab.runtime.journal import CUT, Entry
-from mirage_lab.signatures.units import Ns, seconds
+from mirage_lab.signatures.units import Ns, ms, seconds
 from mirage_lab.vcpu.exits import Why
 from mirage_lab.vcpu.symbols import Symbols, read_symbols
 from mirage_lab.xen.arch.cuts import REMEMBERED, Past
@@ -175,7 +176,8 @@ class Debugger:
             gone = list(wished.values())
         else:
             mine = self.parse(name, where)
-            gone = [each for each in wished.values() if each == mine or (mine.address is not None and each.address == mine.address)]
+            alike = [each for each in wished.values() if mine.address is not None and each.address == mine.address]
+            gone = [wished[mine.text]] if mine.text in wished else alike
             if not gone:
                 raise LabError(f"{name} has no breakpoint {mine.text}: {', '.join(wished) or 'it has none'}")
         with self._lab.lock:
@@ -183,7 +185,7 @@ class Debugger:
                 del wished[each.text]
             vcpu = self._lab.machine.vcpu(name)
             for each in gone:
-                if vcpu is not None and each.address is not None:
+                if vcpu is not None and each.address is not None and all(other.address != each.address for other in wished.values()):
                     vcpu.cuts.disarm(each.address)
             self._install_traps()
         return gone
@@ -248,6 +250,17 @@ class Debugger:
             if world.host_connections or not enough():
                 running._drive(lab, until, None if world.host_connections else enough, every=1)
             return world.stopped is not None
+
+    def stretch(self, duration: Ns, stop: Callable[[], bool]) -> bool:
+        """Drive the world for `duration`, or to the next thing that happens; True if a debugger had it stop.  `stop()` ends it early."""
+        with self._lab._driving() as machine:
+            world = machine.world
+            due = world.next_deadline
+            if due is not None or world.host_connections or world.has_submitted:
+                self._lab.driver().run(Ns(max(world.now + duration, due or 0)), stop, every=8)
+                return world.stopped is not None
+        wait(ms(20))
+        return False
 
     def step(self, name: str, count: int, unit: str) -> None:
         """Have a domain take `count` instructions, basic blocks or hypercalls; raises LabError."""

@@ -18,6 +18,7 @@ from mirage_lab.xen.abi.io.blkif import device_name
 
 if TYPE_CHECKING:
     from mirage_lab.lab.debugging import CpuHandle
+    from mirage_lab.lab.gdb import GdbServer
     from mirage_lab.lab.lab import Lab
     from mirage_lab.usernet import Forward
     from mirage_lab.vnetif import Segment, Tap
@@ -61,6 +62,12 @@ class Vm:
         from mirage_lab.lab.debugging import CpuHandle
 
         return CpuHandle(self._lab, self.name)
+
+    def gdb(self, port: int = 0) -> GdbServer:
+        """Let a real gdb in, on a port of 127.0.0.1: breakpoints, registers, memory, steps, and back."""
+        from mirage_lab.lab.gdb import serve
+
+        return serve(self._lab, self.name, port)
 
     def step_back(self) -> Said:
         """Have the world as it was before the last event in which this domain did something."""

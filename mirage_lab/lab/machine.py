@@ -312,13 +312,16 @@ class Machine:
             vcpu.cuts.cut_at(instructions)
 
     def _poke(self, name: str, register: str, address: int, data: bytes) -> bool:
-        """A debugger writes: a register by name, little-endian, or bytes at a linear address."""
+        """A debugger writes: a register by name, little-endian, or bytes at a linear address; False where there is no memory."""
         vcpu = self.vcpu(name)
         if vcpu is None:
             return False
         if not register:
             return vcpu.cpu.patch(address, data)
-        vcpu.cpu.write(register, int.from_bytes(data, "little"))
+        value = int.from_bytes(data, "little")
+        if register == vcpu.cpu.program_counter and vcpu.cpu.load(value, 1) is None:
+            return False
+        vcpu.cpu.write(register, value)
         return True
 
     def _fetch(self, lan: str, address: str, port: int, request: bytes) -> list[bytes | MirageError]:

@@ -206,6 +206,7 @@ def test_nothing_of_a_workplace_is_in_the_repository() -> None:
         if name.endswith((".py", ".md", ".toml", ".yml", ".ipynb", ".lock")) and name != "tests/house/test_house.py":
             text = (ROOT / name).read_text(encoding="utf-8")
             assert not re.search(r"/work/|/tmp/|/root/|/home/\w", text), name
+            assert not re.search(r"^(<{7}|>{7}) ", text, re.MULTILINE), f"{name}: a merge was not finished"
 
 
 def test_the_picture_of_the_readme_is_the_boot_of_the_demo() -> None:

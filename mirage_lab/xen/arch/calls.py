@@ -47,6 +47,7 @@ _SIZES: Final[dict[tuple[int, int], int]] = {
     (nr.GRANT_TABLE_OP, grant_table.QUERY_SIZE): grant_table.QUERY_SIZE_ARG.size,
     (nr.GRANT_TABLE_OP, grant_table.SET_VERSION): 4,
     (nr.GRANT_TABLE_OP, grant_table.GET_VERSION): grant_table.VERSION_ARG.size,
+    (nr.VCPU_OP, vcpu.REGISTER_RUNSTATE_MEMORY_AREA): vcpu.RUNSTATE_ARG.size,
     (nr.VCPU_OP, vcpu.REGISTER_VCPU_INFO): vcpu.REGISTER_INFO_ARG.size,
     (nr.VCPU_OP, vcpu.SET_SINGLESHOT_TIMER): vcpu.SINGLESHOT_ARG.size,
     (nr.MEMORY_OP, memory.INCREASE_RESERVATION): memory.RESERVATION_ARG.size,

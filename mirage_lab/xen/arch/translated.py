@@ -16,7 +16,7 @@ from typing import Final
 
 from mirage_lab.runtime import costs
 from mirage_lab.vcpu.cpu import Cpu
-from mirage_lab.xen.abi import hvm, shared_info
+from mirage_lab.xen.abi import hvm, shared_info, version
 from mirage_lab.xen.abi.errno import EINVAL, ENOSYS, EPERM, ESRCH
 from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.grant_table import GNTMAP_CONTAINS_PTE, GNTMAP_READONLY, GNTST_GENERAL_ERROR, GNTST_NO_DEVICE_SPACE, GNTST_OKAY
@@ -36,6 +36,7 @@ class Translated(Vcpu):
     """A vCPU of such a guest: `params` are its HVM_PARAMs, `regions` its memory map. Its RAM begins at the first of its frame numbers."""
 
     translated = True
+    features: tuple[int, ...] = (version.FEATURE_WRITABLE_PAGE_TABLES, version.FEATURE_AUTO_TRANSLATED_PHYSMAP)
 
     def __init__(self, xen: Hypervisor, domain: Domain, cpu: Cpu, params: dict[int, int], regions: list[tuple[int, int, int]]) -> None:
         super().__init__(xen, domain, cpu)

@@ -15,11 +15,12 @@ from mirage_lab.runtime import costs
 from mirage_lab.signatures.units import Ns, ms
 from mirage_lab.vcpu.cpu import Cpu
 from mirage_lab.vcpu.exits import Exit, Why
-from mirage_lab.xen.abi import sched
-from mirage_lab.xen.abi.errno import EINVAL
+from mirage_lab.xen.abi import sched, vcpu, version
+from mirage_lab.xen.abi.errno import EFAULT, EINVAL
 from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.grant_table import GNTST_GENERAL_ERROR
 from mirage_lab.xen.arch.cuts import Cuts
+from mirage_lab.xen.arch.runstate import Runstate
 from mirage_lab.xen.hypervisor import Domain, Hypervisor
 
 __all__ = ["Vcpu"]
@@ -34,6 +35,7 @@ class Vcpu(ABC):
     """The one vCPU of a domain; what a kind of guest adds to it, its subclass says."""
 
     translated = False
+    features: tuple[int, ...] = (version.FEATURE_PAE_PGDIR_ABOVE_4GB,)
 
     def __init__(self, xen: Hypervisor, domain: Domain, cpu: Cpu) -> None:
         self.xen = xen
@@ -45,6 +47,7 @@ class Vcpu(ABC):
         self._halted = False
         self._posted = False
         self._cuts: Cuts | None = None
+        self.runstate: Runstate | None = None
         domain.memory.access = cpu
         domain.machine = self
         kind = domain.queue.kind
@@ -155,6 +158,7 @@ class Vcpu(ABC):
                     self._interrupt()
             if self._halted or domain.reason is not None:
                 return
+            self._is(vcpu.RUNSTATE_RUNNING)
         next_event = world.next_deadline
         horizon = self.clock + (HORIZON if next_event is None else max(costs.EXIT, min(HORIZON, next_event - world.now)))
         found = cpu.run(self.budget(horizon - self.clock), horizon) if cuts is None else cuts.run(horizon)
@@ -169,9 +173,22 @@ class Vcpu(ABC):
             world.cause = self.k_exit.emit(world.now, domain.name, world.cause, fields)
         if found.why not in (Why.BUDGET, Why.TIME, Why.BREAK):
             self._answer(found)
+        if domain.reason is None and (self._halted or domain.blocked):
+            self._is(vcpu.RUNSTATE_BLOCKED)
         if domain.reason is None and not domain.blocked and not self._halted and not self._posted:
             self._posted = True
             domain.queue.again(self._step)
+
+    def place_runstate(self, address: int) -> int:
+        """VCPUOP_register_runstate_memory_area; 0 or a negative errno."""
+        self.runstate = Runstate(address, self.clock, narrow=self.domain.memory.word == 4)
+        return 0 if self.cpu.store(address, self.runstate.encode()) else -EFAULT
+
+    def _is(self, state: int) -> None:
+        """The vCPU runs, or waits: tell a guest that has asked."""
+        told = self.runstate
+        if told is not None and told.change(state, self.clock):
+            self.cpu.store(told.address, told.encode())
 
     # a debugger --------------------------------------------------------------------------------------------------
 

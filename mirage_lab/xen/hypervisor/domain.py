@@ -39,6 +39,8 @@ class MachineVcpu(Protocol):
 
     translated: bool
     """True if Xen translates for it: it knows its frames by its own numbers only."""
+    features: tuple[int, ...]
+    """What it is offered (features.h)."""
 
     @property
     def halted(self) -> bool:
@@ -49,6 +51,9 @@ class MachineVcpu(Protocol):
 
     def place_shared_info(self, gpfn: int) -> int:
         """Have shared_info appear at a guest page (XENMAPSPACE_shared_info); 0 or a negative errno."""
+
+    def place_runstate(self, address: int) -> int:
+        """Have vcpu_runstate_info appear at an address of the guest's, and be kept up to date; 0 or a negative errno."""
 
     def place_grant_frame(self, index: int, gpfn: int) -> int:
         """Have a frame of the grant table appear at a guest page (XENMAPSPACE_grant_table); 0 or a negative errno."""

@@ -151,8 +151,8 @@ def _features(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     index, _ = version.FEATURES_ARG.unpack_from(arg)
     if index:
         return -EINVAL
-    paged = domain.machine is not None and not domain.machine.translated
-    version.FEATURES_ARG.pack_into(arg, 0, index, 1 << version.FEATURE_PAE_PGDIR_ABOVE_4GB | (1 << version.FEATURE_MMU_PT_UPDATE_PRESERVE_AD if paged else 0))
+    offered = (version.FEATURE_PAE_PGDIR_ABOVE_4GB,) if domain.machine is None else domain.machine.features
+    version.FEATURES_ARG.pack_into(arg, 0, index, sum(1 << feature for feature in offered))
     return 0
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from mirage_lab.signatures.units import Ns
 from mirage_lab.xen.abi import sched as abi
 from mirage_lab.xen.abi import vcpu
-from mirage_lab.xen.abi.errno import EFAULT, EINVAL, ENOENT, ENXIO, ESRCH, ETIME
+from mirage_lab.xen.abi.errno import EFAULT, EINVAL, ENOENT, ENOSYS, ENXIO, ESRCH, ETIME
 from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.xen import PAGE_SIZE, VIRQ_TIMER
 from mirage_lab.xen.hypervisor.event_channel import set_pending
@@ -114,10 +114,18 @@ def _register_info(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int
     return 0
 
 
+def _register_runstate(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    """The guest wants to see how long its vCPU ran and waited."""
+    if count != 0:
+        return -ENOENT
+    return -ENOSYS if domain.machine is None else domain.machine.place_runstate(vcpu.RUNSTATE_ARG.unpack_from(arg)[0])
+
+
 HANDLERS: Final = {abi.YIELD: _yield, abi.BLOCK: _block, abi.SHUTDOWN: _shutdown, abi.POLL: _poll}
 VCPU_HANDLERS: Final = {
     vcpu.IS_UP: _is_up,
     vcpu.SET_SINGLESHOT_TIMER: _singleshot,
     vcpu.STOP_SINGLESHOT_TIMER: _stop_singleshot,
     vcpu.REGISTER_VCPU_INFO: _register_info,
+    vcpu.REGISTER_RUNSTATE_MEMORY_AREA: _register_runstate,
 }

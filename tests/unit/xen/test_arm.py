@@ -92,7 +92,7 @@ def test_the_timer_interrupts_on_time_and_waiting_for_it_costs_nothing(kind: Kin
     off = [*kind.read_counter, *kind.store(0, kind.base + SEEN + 4), *kind.mov(0, 0), kind.control_timer]
     wait = [*let_in(kind), *kind.mov(0, 2_000_000_000), kind.write_timer, *kind.mov(0, 1), kind.control_timer, kind.wfi]
     lab = booted(kind.says(b"awake", after=wait, vectors=handler(kind, *off)), run=ms(1_999))
-    assert lab.vm("guest").state == "running" and machine(lab).exits < 10
+    assert lab.vm("guest").state == "blocked" and machine(lab).exits < 10
     lab.run(ms(2))
     assert lab.vm("guest").state == "shutdown" and machine(lab).exits < 15
     which, when = seen(lab, kind, 2)
@@ -129,6 +129,44 @@ def test_an_event_is_interrupt_31(kind: Kind) -> None:
     which, placed, upcall, ports = seen(lab, kind, 4)
     assert (which, placed, upcall & 0xFF, ports) == (31, 0, 1, 1 << 3)  # ports 1 and 2 are those of xenstore and console
     assert domain(lab).upcalls == 1 and lab.vm("guest").state == "shutdown"
+
+
+@both
+def test_vcpu_info_lives_where_the_guest_registers_it(kind: Kind) -> None:
+    """Everything counts as pending at once; a second place, and one that does not fit in its page, are refused."""
+    base, page = kind.base, (arm.RAM_BASE >> 12) + 0x300
+    asked = [(page, 0x40), (page, 0x80), (page, 0xFF0), (1, 0)]
+    code: list[int] = []
+    for n, (frame, offset) in enumerate([asked[2], *asked]):
+        for word, value in enumerate((frame, 0, offset)):
+            code += kind.put(value, base + DATA + 0x40 + 4 * word)
+        code += [*kind.call(24, 10, 0, base + DATA + 0x40), *kind.store(0, base + SEEN + 4 * n)]
+    lab = booted(kind.says(b"x", after=[*code, *kind.call(24, 10, 1, base + DATA + 0x40), *kind.store(0, base + SEEN + 20)]))
+    kept = [value - (value >> 31 << 32) for value in seen(lab, kind, 6)]
+    assert kept == [-6, 0, -22, -6, -22, -2]
+    info = domain(lab).memory.view[0x30_0040 : 0x30_0070]
+    assert (info[0], bytes(info[8:16])) == (1, b"\xff" * 8)
+
+
+@both
+def test_a_guest_sees_how_long_it_ran_and_waited(kind: Kind) -> None:
+    """vcpu_runstate_info: state, since when, and time spent running, runnable, blocked; offline."""
+    area = kind.base + SEEN + 0x40
+    asked = [*kind.put(area, kind.base + DATA + 0x40), *kind.put(0, kind.base + DATA + 0x44), *kind.call(24, 5, 0, kind.base + DATA + 0x40)]
+    off = [*kind.mov(0, 0), kind.control_timer]
+    wait = [*let_in(kind), *kind.mov(0, 3_000_000), kind.write_timer, *kind.mov(0, 1), kind.control_timer, kind.wfi]
+    lab = booted(kind.says(b"x", after=[*asked, *kind.store(0, kind.base + SEEN + 4), *wait], vectors=handler(kind, *off)))
+    words = seen(lab, kind, 12, SEEN + 0x40)
+    state, since, ran, runnable, blocked = words[0], *(words[at] | words[at + 1] << 32 for at in (2, 4, 6, 8))
+    assert seen(lab, kind, 2) == (27, 0) and (state, runnable) == (0, 0)
+    assert 0 < ran < 100_000 and since >= 3_000_000 and 2_900_000 < blocked <= 3_000_000
+
+
+@both
+def test_a_guest_is_told_that_xen_translates_its_frames(kind: Kind) -> None:
+    where = kind.base + DATA + 0x40
+    lab = booted(kind.says(b"x", after=[*kind.put(0, where), *kind.call(17, 6, where)]))
+    assert seen(lab, kind, 2, DATA + 0x40) == (0, 1 << 0 | 1 << 2 | 1 << 14)
 
 
 @both

@@ -98,6 +98,12 @@ def test_wild_pointers_get_an_errno() -> None:
     assert kept == (-14, -14, -14, -14, -14, -14, -38) and "alive" in dmesg(lab)
 
 
+def test_a_guest_is_offered_what_a_pvh_guest_of_xen_is() -> None:
+    """writable_page_tables, auto_translated_physmap, hvm_callback_vector, hvm_safe_pvclock."""
+    lab = booted(says(b"x", after=call(17, 6, BASE + 0x800)))
+    assert struct.unpack_from("<II", lab.machine.toolstack.domain(1).memory.view, BASE + 0x800) == (0, 0b11_0000_0101)
+
+
 # images ----------------------------------------------------------------------------------------------------------
 
 

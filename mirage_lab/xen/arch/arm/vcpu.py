@@ -14,7 +14,7 @@ from mirage_lab.vcpu.aarch32 import Aarch32
 from mirage_lab.vcpu.aarch64 import Aarch64
 from mirage_lab.vcpu.arm import Arm
 from mirage_lab.vcpu.exits import Exit, Why
-from mirage_lab.xen.abi import arm, sched, shared_info, vcpu
+from mirage_lab.xen.abi import arm, sched, shared_info, vcpu, version
 from mirage_lab.xen.abi import xen as nr
 from mirage_lab.xen.abi.errno import EINVAL, ENOSYS
 from mirage_lab.xen.arch.arm.gic import Gic
@@ -31,7 +31,7 @@ TABLE: Final = frozenset(
     {nr.MEMORY_OP, nr.SCHED_OP, nr.CONSOLE_IO, nr.XEN_VERSION, nr.EVENT_CHANNEL_OP, nr.HVM_OP, nr.GRANT_TABLE_OP, nr.MULTICALL, nr.VCPU_OP}
 )
 """The hypercalls there are on ARM, of those there are here (xen/arch/arm/traps.c, arm_hypercall_table)."""
-VCPU_OPS: Final = frozenset({vcpu.REGISTER_VCPU_INFO})
+VCPU_OPS: Final = frozenset({vcpu.REGISTER_VCPU_INFO, vcpu.REGISTER_RUNSTATE_MEMORY_AREA})
 SHORT: Final = 1_000
 """Instructions of a step while an interrupt waits for the guest to let it in: nothing tells when it does."""
 FARTHEST: Final = 1 << 62
@@ -41,6 +41,7 @@ class ArmVcpu(Translated):
     """The one vCPU of an ARM domain; `bits` is 64 or 32."""
 
     cpu: Arm
+    features = (*Translated.features, version.FEATURE_ARM_SMCCC_SUPPORTED)
 
     def __init__(self, xen: Hypervisor, domain: Domain, bits: int, params: dict[int, int], regions: list[tuple[int, int, int]]) -> None:
         def clock() -> int:

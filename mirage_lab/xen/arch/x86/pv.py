@@ -15,7 +15,7 @@ from typing import Final
 from mirage_lab.runtime import costs
 from mirage_lab.signatures.units import Ns
 from mirage_lab.vcpu.exits import Exit, Why
-from mirage_lab.xen.abi import hvm, pv, shared_info
+from mirage_lab.xen.abi import hvm, pv, shared_info, version
 from mirage_lab.xen.abi import xen as nr
 from mirage_lab.xen.abi.errno import EACCES, EBUSY, EFAULT, EINVAL, ENOSYS
 from mirage_lab.xen.abi.gate import Arg
@@ -61,6 +61,7 @@ class Pv(Vcpu):
     """The one vCPU of a PV domain."""
 
     cpu: Ring3
+    features = (version.FEATURE_PAE_PGDIR_ABOVE_4GB, version.FEATURE_MMU_PT_UPDATE_PRESERVE_AD)
 
     def __init__(self, xen: Hypervisor, domain: Domain) -> None:
         cpu = Ring3(lambda: self.clock, _cpuid, look_ns=costs.EXIT)

@@ -7,7 +7,7 @@ from typing import Final
 from mirage_lab.runtime import costs
 from mirage_lab.vcpu.exits import Exit, Why
 from mirage_lab.vcpu.x86 import IF, X86
-from mirage_lab.xen.abi import hvm, shared_info
+from mirage_lab.xen.abi import hvm, shared_info, version
 from mirage_lab.xen.abi.errno import EINVAL
 from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.xen import PAGE_SIZE
@@ -36,6 +36,7 @@ class Pvh(Translated):
     """The one vCPU of a PVH domain."""
 
     cpu: X86
+    features = (*Translated.features, version.FEATURE_HVM_CALLBACK_VECTOR, version.FEATURE_HVM_SAFE_PVCLOCK)
 
     def __init__(self, xen: Hypervisor, domain: Domain, params: dict[int, int], regions: list[tuple[int, int, int]]) -> None:
         cpu = X86(lambda: self.clock, cpuid, look_ns=costs.EXIT)

@@ -116,7 +116,7 @@ def test(options: argparse.Namespace) -> int:
         ("unit", ["-q", "tests/unit", "tests/house"]),
         ("unit without Linux", ["-q", "-p", "tests.hidden", "tests/unit"]),
         ("compat", ["-q", "tests/compat"]),
-        ("notebooks", ["-q", "--nbval", "notebooks"]),
+        ("notebooks", ["-q", "-p", "tests.needs", "--nbval", "notebooks"]),
         ("browser", ["-q", "tests/browser"]),
     ]
     for name, words in steps:
@@ -135,7 +135,7 @@ def test(options: argparse.Namespace) -> int:
 def notebooks(options: argparse.Namespace) -> int:
     """Run the notebooks and compare their outputs."""
     setup(options.source)
-    return run(python(), "-m", "pytest", "-q", "--nbval", "notebooks", MIRAGE_LAB_PROGRESS="off")
+    return run(python(), "-m", "pytest", "-q", "-p", "tests.needs", "--nbval", "notebooks", MIRAGE_LAB_PROGRESS="off")
 
 
 def check(options: argparse.Namespace) -> int:

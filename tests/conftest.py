@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,16 +12,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.needs import found
+
 settings.register_profile("house", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
 
 @pytest.fixture
 def require() -> Callable[[str], str]:
-    """Return `require(program)`: its path; without the program the test is skipped, or fails under MIRAGE_LAB_REQUIRE=all."""
+    """Return `require(program)`: its path (or that of a package's file); without it the test is skipped, or fails under MIRAGE_LAB_REQUIRE=all."""
 
     def find(program: str) -> str:
-        path = shutil.which(program)
+        path = found(program)
         if path is None:
             if os.environ.get("MIRAGE_LAB_REQUIRE") == "all":
                 pytest.fail(f"{program} is not installed and MIRAGE_LAB_REQUIRE=all")

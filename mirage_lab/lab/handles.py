@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mirage_lab.lab.disks import DiskHandle, as_disks, stamped
 from mirage_lab.lab.said import LabError, Said
+from mirage_lab.lab.screen import Screen
 from mirage_lab.lab.store import Store, XenStore
 from mirage_lab.runtime.clock import show
 from mirage_lab.signatures.units import Ns
@@ -161,6 +162,13 @@ class Console:
     def lines(self) -> list[str]:
         """The same by lines."""
         return self.text.splitlines()
+
+    @property
+    def screen(self) -> Said:
+        """What a terminal of 80 columns and 24 rows would show now."""
+        screen = Screen()
+        screen.feed(self.text)
+        return Said("\n".join(screen.lines))
 
     def write(self, text: str) -> Said:
         """Type `text` into the console."""

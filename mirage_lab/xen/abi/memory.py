@@ -25,6 +25,7 @@ OP_NAMES: Final = {
     9: "memory_map",
     11: "exchange",
     12: "machphys_mapping",
+    13: "set_memory_map",
     15: "remove_from_physmap",
 }
 

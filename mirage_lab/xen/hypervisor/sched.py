@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mirage_lab.signatures.units import Ns
+from mirage_lab.signatures.units import Ns, us
 from mirage_lab.xen.abi import sched as abi
 from mirage_lab.xen.abi import vcpu
 from mirage_lab.xen.abi.errno import EFAULT, EINVAL, ENOENT, ENOSYS, ENXIO, ESRCH, ETIME
@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["HANDLERS", "VCPU_HANDLERS", "set_timer"]
 
+MOMENT: Final = us(50)
+"""How long a vCPU that yields stays away at most."""
+
 
 def _yield(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    """Let others run: the vCPU goes on when the next thing in the world has happened, or a moment later if that is far off."""
+    due = xen.world.next_deadline
+    if due is not None:
+        domain.queue.charge(Ns(min(max(due - xen.world.now, 0), MOMENT)))
     return 0
 
 

@@ -55,7 +55,10 @@ def kept(at: int) -> bytes:
 
 
 class Program:
-    """Code that grows, and the structures its calls point to; those come behind it, from `data` on."""
+    """Code of 32 bits that grows, and the structures its calls point to; those come behind it, from `data` on."""
+
+    wide = False
+    top = 1 << 32
 
     def __init__(self, data: int = BASE + 0x4000) -> None:
         self.code = b""
@@ -72,11 +75,75 @@ class Program:
         self.structures += structure.ljust(-(-len(structure) // 16) * 16, b"\0")
         return address
 
+    def call(self, number: int, *args: int) -> None:
+        """A hypercall."""
+        self.code += call(number, *args)
+
+    def keep(self, at: int) -> None:
+        """Store what the last call returned, 32 bits of it."""
+        self.code += kept(at)
+
+    def put(self, address: int, value: int) -> None:
+        """Store 32 bits."""
+        self.code += put(address, value)
+
+    def again(self, start: int = 0) -> None:
+        """Go back to `start`, for ever."""
+        self.code += b"\xe9" + imm(start - len(self.code) - 5)
+
     def image(self) -> bytes:
         """The whole as an ELF file, with an endless loop at the end."""
         code = self.code + b"\xeb\xfe"
         assert len(code) <= self.data - BASE
         return elf32(code.ljust(self.data - BASE, b"\x90") + self.structures)
+
+
+class Program64(Program):
+    """The same in long mode: 1 GiB as it is, at 0x4000_0000 what lies at 0x40_0000, read-only, and the local APIC."""
+
+    wide = True
+    top = 1 << 64
+    READ_ONLY = 0x4000_0000
+    TABLES = 0x60_0000
+
+    def __init__(self, data: int = BASE + 0x4000) -> None:
+        super().__init__(data)
+        gdt = self.at(struct.pack("<3Q", 0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF))
+        gdtr = self.at(struct.pack("<HI", 23, gdt))
+        tables = self.TABLES
+        for table, entry, value in (
+            (0, 0, tables + 0x1007),
+            (0x1000, 0, tables + 0x2007),
+            (0x1000, 1, tables + 0x3007),
+            (0x1000, 3, tables + 0x4007),
+            (0x3000, 0, 0x40_0085),  # a large page, not writable
+            (0x4000, 0xFEE0_0000 - 0xC000_0000 >> 21, 0xFEE0_0087),
+        ):
+            self.code += put(tables + table + 8 * entry, value)
+        self.code += b"\x31\xc9\x89\xc8\xc1\xe0\x15\x0d" + imm(0x87)  # xor ecx, ecx; again: mov eax, ecx; shl eax, 21; or eax, 0x87
+        self.code += b"\x89\x04\xcd" + imm(tables + 0x2000)  # mov [tables + 8 * ecx], eax
+        self.code += b"\x41\x81\xf9" + imm(512) + b"\x75\xe6"  # inc ecx; cmp ecx, 512; jne again
+        self.code += b"\xb8" + imm(tables) + b"\x0f\x22\xd8"  # CR3
+        self.code += b"\x0f\x20\xe0\x0d" + imm(0x20) + b"\x0f\x22\xe0"  # CR4.PAE
+        self.code += b"\xb9" + imm(0xC000_0080) + b"\x0f\x32\x0d" + imm(0x900) + b"\x0f\x30"  # EFER.LME, NXE
+        self.code += b"\x0f\x20\xc0\x0d" + imm(0x8001_0001) + b"\x0f\x22\xc0"  # CR0.PG, WP, PE
+        self.code += b"\x0f\x01\x15" + imm(gdtr) + b"\xea"
+        self.code += imm(BASE + len(self.code) + 6) + b"\x08\0"
+        self.code += b"\x48\xbc" + struct.pack("<Q", 0x70_0000)  # mov rsp
+
+    def call(self, number: int, *args: int) -> None:
+        """A hypercall."""
+        moves = (b"\x48\xbf", b"\x48\xbe", b"\x48\xba", b"\x49\xba", b"\x49\xb8")
+        values = [(b"\x48\xb8", number), *zip(moves, args)]
+        self.code += b"".join(op + struct.pack("<Q", value & (1 << 64) - 1) for op, value in values) + b"\x0f\x01\xc1"
+
+    def keep(self, at: int) -> None:
+        """Store what the last call returned, 32 bits of it."""
+        self.code += b"\x89\x04\x25" + imm(at)
+
+    def put(self, address: int, value: int) -> None:
+        """Store 32 bits."""
+        self.code += b"\xc7\x04\x25" + imm(address) + imm(value)
 
 
 def says(text: bytes, *, after: bytes = b"", reason: int = 0) -> bytes:

@@ -20,6 +20,10 @@ from mirage_lab.vcpu.paging import Walk
 
 __all__ = ["Cpu"]
 
+_MOST_FRESH: Final = 10_000
+"""Blocks translated in one run: only code that rewrites itself all the time needs more, and each costs the host microseconds."""
+_FRESH_LOOKS: Final = 5
+"""What each of them costs then, in looks at a clock."""
 _MOST_ABSENT: Final = 256
 """Pages where there is no memory that a guest may look at: each reads as ones, as an empty bus does."""
 
@@ -50,7 +54,9 @@ class Cpu(ABC):
         self._began = 0
         self._until = 0
         self._resumed = -1
+        self._fresh = 0
         emulator.on_unmapped(self._unmapped)
+        emulator.on_translated(self._translated)
         emulator.on_protected(lambda address: self._stop(self._refused(address)))
 
     # registers and memory ----------------------------------------------------------------------------------------
@@ -199,7 +205,7 @@ class Cpu(ABC):
         `spent`: ns of its time that went by since `clock` stands still.  `over`: a breakpoint at its first instruction does not count.
         """
         self._exit = None
-        self.looks = 0
+        self.looks = self._fresh = 0
         self._began = self.clock() + spent
         self._until = until
         pc = self.pc
@@ -237,12 +243,18 @@ class Cpu(ABC):
         return self._began + self.emulator.executed + self.looks * self.look_ns
 
     def look(self) -> int:
-        """The guest looks at a clock: return what it says, and end the run if that is late enough."""
+        """The guest looks at a clock, or does what costs as much: return what it says, and end the run if that is late enough."""
         self.looks += 1
         now = self.time()
         if now >= self._until:
             self._stop(Exit(Why.TIME))
         return now
+
+    def _translated(self) -> None:
+        self._fresh += 1
+        if self._fresh > _MOST_FRESH:
+            self.looks += _MOST_FRESH * _FRESH_LOOKS
+            self._stop(Exit(Why.TIME))
 
     def _unmapped(self, address: int, size: int) -> bool:
         page = address & ~0xFFF

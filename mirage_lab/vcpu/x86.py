@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from mirage_lab.vcpu.cpu import Cpu
 from mirage_lab.vcpu.exits import Exit, Why
-from mirage_lab.vcpu.paging import LMA, PG, Walk, walk
+from mirage_lab.vcpu.paging import LMA, Walk, walk
 
 __all__ = ["EFER", "GENERAL", "IF", "X86"]
 
@@ -49,6 +49,8 @@ class X86(Cpu):
         emulator.on_rdtsc(self._rdtsc)
         emulator.on_ports(self._in, self._out)
         self._general = emulator.batch("rax", "rbx", "rcx", "rdx")
+        self._controls = emulator.batch("cr0", "cr3", "cr4")
+        self._mode: tuple[int, int, int, int] | None = None
         self._ends = emulator.batch("rax", "rdx")
         self._leaf = emulator.batch("rax", "rcx")
         self._error_at = _errors.get(0) or _errors.setdefault(0, self._find_error())
@@ -57,10 +59,18 @@ class X86(Cpu):
 
     def walk(self, linear: int) -> Walk:
         """Return the way of a linear address through the page tables."""
-        cr0 = self.read("cr0")
-        if not cr0 & PG:
-            return walk(self._word, linear, cr0, 0, 0, 0)
-        return walk(self._word, linear, cr0, self.read("cr3"), self.read("cr4"), self.emulator.msr(EFER))
+        return walk(self._word, linear, *(self._mode or self._look_at_mode()))
+
+    def _look_at_mode(self) -> tuple[int, int, int, int]:
+        """Read CR0, CR3, CR4 and EFER, which stay as they are while the CPU does not run."""
+        cr0, cr3, cr4 = self._controls.read()
+        self._mode = found = (cr0, cr3, cr4, self.emulator.msr(EFER))
+        return found
+
+    def write(self, name: str, value: int) -> None:
+        """Set a register."""
+        self._mode = None
+        self.emulator.write(name, value)
 
     def _clear(self, begin: int, end: int) -> None:
         """As all do; Unicorn looks at such addresses through the page tables then, and what it finds must not count as a fault of the guest."""
@@ -71,7 +81,7 @@ class X86(Cpu):
     @property
     def long_mode(self) -> bool:
         """True in long mode."""
-        return bool(self.emulator.msr(EFER) & LMA)
+        return bool((self._mode or self._look_at_mode())[3] & LMA)
 
     @property
     def isa(self) -> str:
@@ -93,7 +103,13 @@ class X86(Cpu):
 
     # running -----------------------------------------------------------------------------------------------------
 
+    def _entry(self, pc: int) -> int:
+        self._mode = None
+        return pc
+
     def _finish(self, found: Exit) -> Exit:
+        if found.why is not Why.HYPERCALL:
+            self._mode = None
         if found.why is Why.EXCEPTION:
             found.error = self._error(found.vector)
         return found
@@ -114,9 +130,11 @@ class X86(Cpu):
     # hooks: what happens while it runs ---------------------------------------------------------------------------
 
     def _invalid(self) -> bool:
-        pc = self.read("rip")
+        self._mode = None
+        emulator = self.emulator
+        pc = emulator.read("rip")
         if self.load(pc, 3) in _HYPERCALLS:
-            self.write("rip", pc + 3)
+            emulator.write("rip", pc + 3)
             self._stop(Exit(Why.HYPERCALL))
         else:
             self._stop(Exit(Why.EXCEPTION, vector=6))
@@ -129,7 +147,7 @@ class X86(Cpu):
         return Exit(Why.EXCEPTION, vector=13)  # as Xen answers a store to a page of the guest that is read-only
 
     def _cpuid(self) -> bool:
-        self.looks += 1
+        self.look()
         leaf, subleaf = self._leaf.read()
         self._general.write(*self.cpuid(leaf & 0xFFFF_FFFF, subleaf & 0xFFFF_FFFF))
         return True
@@ -140,11 +158,11 @@ class X86(Cpu):
         return True
 
     def _in(self, port: int, size: int) -> int:
-        self.looks += 1
+        self.look()
         return self.ports_read(port, size)
 
     def _out(self, port: int, size: int, value: int) -> None:
-        self.looks += 1
+        self.look()
         self.ports_write(port, size, value)
 
     # model-specific registers ------------------------------------------------------------------------------------
@@ -161,6 +179,7 @@ class X86(Cpu):
                 at = data.find(opcode, at + 1)
 
     def _msr(self, pc: int) -> None:
+        self._mode = None
         opcode = self.load(pc, 2)
         if opcode not in (b"\x0f\x30", b"\x0f\x32"):
             return

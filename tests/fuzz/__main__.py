@@ -1,4 +1,4 @@
-"""Fuzz the parsers with atheris (libFuzzer): python -m tests.fuzz [--runs N] [--seconds N] [NAME ...]; no name: all at once.
+"""Fuzz the parsers, and the world with guests, with atheris (libFuzzer): python -m tests.fuzz [--runs N] [--seconds N] [NAME ...]; no name: all at once.
 
 Coverage of the branches taken leads the mutations.  A crash, a hang of more than 10 s or more than 1 GiB ends it and leaves
 the bytes in build/fuzz; `python -m tests.fuzz NAME --again FILE` runs them once more, without atheris.
@@ -8,9 +8,25 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.fuzz.targets import Target
 
 HERE = Path(__file__).resolve().parents[2]
+
+
+def _targets() -> dict[str, Target]:
+    """Return the parsers and, where their emulator is installed, the guests."""
+    from tests.fuzz.targets import TARGETS
+
+    if find_spec("unicorn") is None:
+        return TARGETS
+    from tests.fuzz import guests
+
+    return TARGETS | guests.TARGETS
 
 
 def main() -> None:
@@ -26,13 +42,13 @@ def main() -> None:
         import atheris
 
         with atheris.instrument_imports(include=["mirage_lab"], enable_loader_override=False):
-            from tests.fuzz.targets import TARGETS
+            targets = _targets()
     else:
-        from tests.fuzz.targets import TARGETS
-    unknown = [name for name in options.names if name not in TARGETS]
+        targets = _targets()
+    unknown = [name for name in options.names if name not in targets]
     if unknown or options.list:
-        sys.exit("\n".join([*(f"there is no target {name!r}, there are:" for name in unknown), *TARGETS]))
-    chosen = [TARGETS[name] for name in options.names] or list(TARGETS.values())
+        sys.exit("\n".join([*(f"there is no target {name!r}, there are:" for name in unknown), *targets]))
+    chosen = [targets[name] for name in options.names] or list(targets.values())
     if options.again is not None:
         for target in chosen:
             target.take(options.again.read_bytes())

@@ -39,9 +39,11 @@ from mirage_lab.tracing.pcapng import PcapError
 from mirage_lab.tracing.savefile import parse as parse_savefile
 from mirage_lab.vnetif import Netif, Segment
 from mirage_lab.vnetif.faults import marked, pure_ack
+from mirage_lab.xen.dom0.elf import ImageError, read_elf
 from mirage_lab.xen.xenstore.history import decode_entry, encode_entry
 from mirage_lab.xen.xenstore.store import StoreError as XenstoreError
 from mirage_lab.xen.xenstore.store import parse_perms
+from tests.machinecode import elf32, note, says
 
 __all__ = ["TARGETS", "Target"]
 
@@ -228,6 +230,7 @@ _ALL = (
     Target("ipv6 network", _text(network6), (LocalProtocolError,), (b"2001:db8::2/64",)),
     Target("mac address", _text(mac_bytes), (LocalProtocolError,), (b"02:00:00:00:00:01",)),
     Target("tcp story", _text(tcp_story), (LocalProtocolError, Broken), (STORY,)),
+    Target("kernel", read_elf, (ImageError,), (elf32(says(b"hello")), elf32(b"\xf4", notes=note(18, bytes(8)))), "xen.dom0.elf.read_elf"),
     Target("xenstore entry", decode_entry, (ObjectError,), (encode_entry(b"value", ((0, "r"), (5, "b"))),), "xen.xenstore.history.decode_entry"),
     Target("xenstore permissions", lambda data: parse_perms(data.decode("latin-1").split("\0")), (XenstoreError,), (b"n0\0r5",)),
     Target("irmin log", read_frames, (), (frame(b"one") + frame(b"two"),), "irmin.log.read_frames"),

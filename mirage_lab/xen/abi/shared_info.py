@@ -39,6 +39,7 @@ WC_32: Final = 2304
 NR_WORDS: Final = 64
 NR_PORTS: Final = 4096
 """Event channels of a 64-bit domain with the two-level ABI."""
+NR_PORTS_32: Final = 1024
 
 TIME_INFO: Final = struct.Struct("<I4xQQIbB2x")
 """vcpu_time_info: version, tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags."""

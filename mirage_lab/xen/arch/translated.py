@@ -157,6 +157,7 @@ class Translated(Vcpu):
         """Have shared_info the layout of the mode the guest is in (hvm_latch_shinfo_size)."""
         domain = self.domain
         domain.narrow = self._narrow
+        domain.ports.limit = shared_info.NR_PORTS_32 if domain.narrow else shared_info.NR_PORTS
         epoch = self.xen.world.epoch_ns + domain.created
         shared_info.write_times(domain.shared, epoch, shared_info.WC_32 if domain.narrow else shared_info.WC)
 

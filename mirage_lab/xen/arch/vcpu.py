@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Final
 
 from mirage_lab.runtime import costs
+from mirage_lab.runtime.tasks import Task
 from mirage_lab.signatures.units import Ns, ms
 from mirage_lab.vcpu.cpu import Cpu
 from mirage_lab.vcpu.exits import Exit, Why
@@ -25,8 +26,8 @@ from mirage_lab.xen.hypervisor import Domain, Hypervisor
 
 __all__ = ["Vcpu"]
 
-SLICE: Final = 200_000
-"""Instructions of one step at most."""
+SLICE: Final = 100_000
+"""Instructions of one step at most: those that store beside code take the emulator microseconds, a quarter of a second together."""
 HORIZON: Final = ms(1)
 """How far a step may see the clock run: what others do meanwhile comes later."""
 
@@ -50,6 +51,7 @@ class Vcpu(ABC):
         self.runstate: Runstate | None = None
         domain.memory.access = cpu
         domain.machine = self
+        domain.queue.on_crash = self._failed
         kind = domain.queue.kind
         self.k_exit, self.k_upcall = kind("vcpu.exit"), kind("evtchn.upcall")
 
@@ -151,6 +153,7 @@ class Vcpu(ABC):
         if domain.reason is not None or domain.blocked:
             return
         cpu, world, cuts = self.cpu, self.xen.world, self._cuts
+        world.watchdog.end()  # a run ends by itself, and what breaks a spinning Python guest would be raised in the middle of one
         if cuts is None or not cuts.under_way:
             if self._due:
                 self._halted = False
@@ -244,6 +247,10 @@ class Vcpu(ABC):
         self.xen.world.report(self.domain.name, f"crashed: {why}")
         self.xen.say(f"(XEN) d{self.domain.domid}v0 {why}")
         self.xen.shutdown(self.domain, sched.SHUTDOWN_CRASH)
+
+    def _failed(self, task: Task[Any], error: BaseException) -> None:
+        """A step was not finished: a mistake of ours."""
+        self.crash(f"the emulator failed: {type(error).__name__}: {error}")
 
     def close(self) -> None:
         """The domain has ended: there is no next step."""

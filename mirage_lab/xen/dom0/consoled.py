@@ -45,7 +45,10 @@ class ConsoleLog:
     def write(self, text: str) -> None:
         """Type `text`; what a guest does not read is kept up to 64 KiB."""
         self._typed += text.encode()[: TYPED - len(self._typed)]
-        self._push()
+        try:
+            self._push()
+        except ring.RingError as error:
+            self._broken(error)
 
     def _push(self) -> None:
         if self._page is not None and self._typed:
@@ -62,12 +65,15 @@ class ConsoleLog:
             data = ring.read(self._page, out=True)
             self._push()
         except ring.RingError as error:
-            self._daemon.say(f"xenconsoled: {self.name}: {error}; its console is closed")
-            self.detach()
+            self._broken(error)
             return
         if data:
             self._daemon.events.notify(self._port)
             self._print(data)
+
+    def _broken(self, error: ring.RingError) -> None:
+        self._daemon.say(f"xenconsoled: {self.name}: {error}; its console is closed")
+        self.detach()
 
     def _print(self, data: bytes) -> None:
         self._log += data

@@ -39,13 +39,14 @@ class Channel:
 
 
 class Ports:
-    """The ports of one domain; port 0 is never used."""
+    """The ports of one domain, below `limit`; port 0 is never used."""
 
-    __slots__ = ("_channels", "_lowest", "virqs")
+    __slots__ = ("_channels", "_lowest", "limit", "virqs")
 
     def __init__(self) -> None:
         self._channels: dict[int, Channel] = {}
         self._lowest = 1
+        self.limit = NR_PORTS
         self.virqs: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -65,7 +66,7 @@ class Ports:
         while port in channels:
             port += 1
         self._lowest = port
-        if port >= NR_PORTS:
+        if port >= self.limit:
             return -ENOSPC
         channels[port] = channel
         return port
@@ -86,7 +87,9 @@ class Ports:
 
 
 def set_pending(domain: Domain, port: int, cause: int) -> None:
-    """Make `port` of `domain` pending."""
+    """Make `port` of `domain` pending; one that its shared_info has no bit for, since it went from 64 bits to 32, never is."""
+    if port >= domain.ports.limit:
+        return
     words = domain.shared_words
     word, bit = port >> 6, 1 << (port & 63)
     pending = domain.layout.pending_word + word
@@ -199,8 +202,8 @@ def close(xen: Hypervisor, domain: Domain, port: int) -> int:
     elif channel.status == abi.VIRQ:
         domain.ports.virqs.pop(channel.virq, None)
     domain.ports.free(port)
-    words = domain.shared_words
-    words[domain.layout.pending_word + (port >> 6)] &= ~(1 << (port & 63))
+    if port < domain.ports.limit:
+        domain.shared_words[domain.layout.pending_word + (port >> 6)] &= ~(1 << (port & 63))
     domain.causes.pop(port, None)
     return 0
 
@@ -211,7 +214,7 @@ def _close(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
 
 def _unmask(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     port = _U32.unpack_from(arg)[0]
-    if domain.ports.get(port) is None:
+    if domain.ports.get(port) is None or port >= domain.ports.limit:
         return -EINVAL
     words = domain.shared_words
     word, bit = port >> 6, 1 << (port & 63)

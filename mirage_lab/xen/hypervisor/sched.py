@@ -60,7 +60,7 @@ def _poll(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     if where is None:
         return -EFAULT
     ports = frozenset(memoryview(where).cast("I")) if nr_ports else frozenset()
-    if any(domain.ports.get(port) is None for port in ports):
+    if any(domain.ports.get(port) is None or port >= domain.ports.limit for port in ports):
         return -EINVAL
     pending = domain.layout.pending_word
     if any(domain.shared_words[pending + (port >> 6)] >> (port & 63) & 1 for port in ports):

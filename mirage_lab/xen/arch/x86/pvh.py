@@ -19,8 +19,7 @@ from mirage_lab.xen.hypervisor import Domain, Hypervisor
 __all__ = ["LAPIC", "Pvh", "hypercall_page"]
 
 LAPIC: Final = 0xFEE0_0000
-REGISTERS_64: Final = ("rdi", "rsi", "rdx", "r10", "r8")
-REGISTERS_32: Final = ("rbx", "rcx", "rdx", "rsi", "rdi")
+REGISTERS: Final = ("rax", "rdi", "rsi", "rdx", "r10", "r8", "rbx", "rcx")
 APIC_BASE_MSR: Final = 0x1B
 VMCALL: Final = b"\x0f\x01\xc1"
 _APIC_VERSION, _APIC_EOI, _APIC_SVR = 0x30, 0xB0, 0xF0
@@ -44,6 +43,7 @@ class Pvh(Translated):
         self.vector = 0
         self.through_lapic = False
         self.in_service = False
+        self._registers = cpu.emulator.batch(*REGISTERS)
         cpu.emulator.device(LAPIC, PAGE_SIZE, self._lapic_read, self._lapic_write)
 
     def start(self, entry: int, start_info: int) -> None:
@@ -75,11 +75,13 @@ class Pvh(Translated):
     def _hypercall(self) -> None:
         """The registers hold a hypercall: rax, and rdi rsi rdx r10 r8 in 64 bits, rbx rcx rdx rsi rdi in 32."""
         cpu = self.cpu
-        wide = cpu.long_mode
-        mask = 0xFFFF_FFFF_FFFF_FFFF if wide else 0xFFFF_FFFF
-        args = [cpu.read(name) & mask for name in (REGISTERS_64 if wide else REGISTERS_32)]
-        ret = hypercall(self.xen, self.domain, cpu, cpu.read("rax") & mask, args, wide)
-        cpu.write("rax", ret & mask)
+        rax, rdi, rsi, rdx, r10, r8, rbx, rcx = self._registers.read()
+        if cpu.long_mode:
+            ret = hypercall(self.xen, self.domain, cpu, rax, [rdi, rsi, rdx, r10, r8], True) & 0xFFFF_FFFF_FFFF_FFFF
+        else:
+            args = [value & 0xFFFF_FFFF for value in (rbx, rcx, rdx, rsi, rdi)]
+            ret = hypercall(self.xen, self.domain, cpu, rax & 0xFFFF_FFFF, args, False) & 0xFFFF_FFFF
+        cpu.write("rax", ret)
 
     def _halt(self) -> None:
         if self.cpu.read("eflags") & IF:
@@ -109,14 +111,16 @@ class Pvh(Translated):
             cpu.write("rdx", value >> 32)
         elif found.number == hvm.HYPERCALL_MSR:
             page = cpu.physical(found.value & ~0xFFF, PAGE_SIZE)
-            if page is not None:
+            if page is not None and not page.readonly:
                 page[:] = hypercall_page()
                 cpu.emulator.forget_code(found.value & ~0xFFF, PAGE_SIZE)
 
     def _lapic_read(self, offset: int, size: int) -> int:
+        self.cpu.looks += 1  # an access that never stops the run: Unicorn would do it again
         return 0x0005_0014 if offset == _APIC_VERSION else 0x1FF if offset == _APIC_SVR else 0
 
     def _lapic_write(self, offset: int, size: int, value: int) -> None:
+        self.cpu.looks += 1
         if offset == _APIC_EOI:
             self.in_service = False
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Desk, notebook
+from tests.armcode import ARM64
+from tests.browser.conftest import Desk, notebook, wait_for
 from tests.browser.test_access import CUT, NAMELESS, grave
+from tests.browser.test_notebooks import pictures
 from tests.machinecode import BASE, call, elf32, imm, with_symbols
 
 HOSTILE = "<img src=x onerror=window.owned=1>"
@@ -41,7 +43,8 @@ kernel = base64.b64decode({base64.b64encode(kernel()).decode()!r})
 lab.create(quiet(devices.default_console)).unpause()
 lab.create(guest_image(kernel, name="twin", memory_mib=8)).unpause()
 vm = lab.create(guest_image(kernel, name="first", memory_mib=8))
-vm.unpause()""",
+vm.unpause()
+lab.create(guest_image(base64.b64decode({base64.b64encode(ARM64.says(b"hello")).decode()!r}), name="arm", memory_mib=8)).unpause()""",
     "vm",
 )
 
@@ -143,6 +146,9 @@ def test_it_runs_to_a_symbol_and_a_click_sets_a_breakpoint_that_stops_the_world(
     expect(mine.locator("tr[data-kind=call]").first).to_contain_text(f"console_io.write{HOSTILE}")
     assert machine.page.evaluate("() => window.owned === undefined && !document.querySelector('.mirage-lab img')")
     press(machine, "first", "back to a breakpoint", "lab.vm('first').cpu.run_back()")
+    mine.get_by_role("button", name="Breakpoints (1)").click()
+    mine.get_by_role("button", name="remove the breakpoint").click()
+    expect(mine.locator(".ml-cpu-stops li")).to_have_count(0)
 
 
 def test_two_guests_stand_side_by_side_and_each_is_stepped_alone(machine: Desk) -> None:
@@ -161,6 +167,13 @@ def test_two_guests_stand_side_by_side_and_each_is_stepped_alone(machine: Desk) 
     expect(twin.locator(".ml-boot-legend")).to_contain_text("kernel code")
     twin.get_by_label("colour by").select_option("owner")
     expect(twin.locator(".ml-boot-legend")).to_contain_text("Xen")
+    machine.view.get_by_label("beside it").select_option("arm")
+    arm = pane(machine, "arm")
+    expect(arm).to_contain_text("aarch64, no paging")
+    at(machine, "arm", ARM64.base)
+    press(machine, "arm", "step ▶", "lab.vm('arm').cpu.step()")
+    at(machine, "arm", ARM64.base + 0x40)
+    expect(arm.locator("li[data-changed]")).to_have_count(1)
     machine.shot("cpu-two", machine.view)
     machine.view.get_by_label("beside it").select_option("quiet")
     press(machine, "quiet", "◀ step back", "lab.vm('quiet').step_back()")
@@ -210,15 +223,20 @@ def test_it_is_usable_by_everybody_in_light_and_in_the_dark_small_and_large(mach
         desk.close()
 
 
-def test_a_saved_notebook_keeps_a_picture_of_the_cpu_as_it_was_last(machine: Desk) -> None:
+def test_a_saved_notebook_keeps_a_picture_of_the_cpu_as_it_was_last(machine: Desk, browser: Any, server: Any) -> None:
     press(machine, "first", "step ▶", "lab.vm('first').cpu.step()")
     here = pane(machine, "first").locator("[data-register=eip]").inner_text().removeprefix("eip").split()[0]
     drawn = "() => JSON.stringify(jupyterapp.shell.currentWidget.content.widgets[1].model.outputs.toJSON())"
     machine.page.wait_for_function(f"here => ({drawn})().includes(here)", arg=here[:8])
     saved = machine.save()
     bundles = [output["data"] for output in saved["cells"][1]["outputs"]]
-    pictures = [bundle for bundle in bundles if "image/svg+xml" in bundle]
-    assert len(pictures) == 1 and pictures[0]["image/png"]
-    svg = "".join(pictures[0]["image/svg+xml"])
+    drawings = [bundle for bundle in bundles if "image/svg+xml" in bundle]
+    assert len(drawings) == 1 and drawings[0]["image/png"]
+    svg = "".join(drawings[0]["image/svg+xml"])
     assert "the CPU of first" in svg and here[:8] in svg and "<img" not in svg
     assert all(len("".join(bundle["text/plain"]).splitlines()) <= 9 for bundle in bundles if "text/plain" in bundle)
+    again = Desk(browser, server).open("cpu.ipynb")
+    wait_for(lambda: pictures(again), "a picture is drawn")
+    again.trouble.clear()  # JupyterLab prints that a widget's model is not there: that is what a fresh kernel means
+    again.shot("cpu-reopened")
+    again.close()

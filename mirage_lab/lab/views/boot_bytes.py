@@ -9,9 +9,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from mirage_lab.lab.views.machine_memory import framed, laid_out
 from mirage_lab.tracing.svg import FAINT, INK, MUTED, OKABE_ITO, Svg, visible
-from mirage_lab.xen.abi import shared_info, start_info
-from mirage_lab.xen.abi.xen import PAGE_SHIFT
+from mirage_lab.xen.abi import hvm, shared_info, start_info
+from mirage_lab.xen.abi.xen import PAGE_SHIFT, Pfn
+from mirage_lab.xen.arch.translated import Translated
+from mirage_lab.xen.arch.x86.pv import Pv
 from mirage_lab.xen.dom0 import builder
 from mirage_lab.xen.hypervisor import Domain
 
@@ -23,6 +26,10 @@ __all__ = ["PAGES", "bytes_picture", "domain_named", "rows_of", "structure"]
 PAGES: Final = ("start_info", "shared_info")
 ROW: Final = 16
 ROWS: Final = 256
+HVM_FIELDS: Final = (
+    ("magic", 4), ("version", 4), ("flags", 4), ("nr_modules", 4), ("modlist_paddr", 8), ("cmdline_paddr", 8), ("rsdp_paddr", 8), ("memmap_paddr", 8),
+    ("memmap_entries", 4), ("reserved", 4),
+)  # fmt: skip
 
 
 def domain_named(lab: Lab, name: str) -> Domain:
@@ -47,18 +54,42 @@ def structure(lab: Lab, name: str, which: str) -> dict[str, Any]:
     domain = domain_named(lab, name)
     if which == "start_info" and not domain.domid:
         return {"name": which, "domain": name, "where": "dom0 was not built: it is the lab's own", "size": 0, "fields": [], "rows": [], "zero_rows": 0}
+    vcpu = framed(domain)
+    if which == "start_info" and isinstance(vcpu, Translated):
+        return {"name": which, "domain": name, **_told_otherwise(lab, domain, vcpu)}
     if which == "start_info":
-        data = bytes(domain.memory.page(builder.START_INFO)[: start_info.SIZE])
+        pfn = int(builder.START_INFO) if vcpu is None else _first(lab, domain, vcpu, "start_info") - domain.memory.base
+        data = bytes(domain.memory.page(Pfn(pfn))[: start_info.SIZE])
         table = start_info.FIELDS
         fields = [[field, at, size, *_start(domain, field, data[at : at + size])] for field, at, size in table]
-        where = f"page {int(builder.START_INFO)} of {name}, written by the domain builder before the first step"
+        where = f"page {pfn} of {name}, written by the domain builder before the first step"
     else:
         data = bytes(domain.shared[: shared_info.SIZE])
-        table = shared_info.FIELDS
+        table = () if domain.narrow else shared_info.FIELDS
         fields = [[field, at, size, *_shared(field, data[at : at + size])] for field, at, size in table]
-        where = f"a page of the hypervisor that {name} has mapped: both write it"
+        where = f"a page of the hypervisor that {name} has mapped: both write it" + ("; in the layout of 32 bits, without names" if domain.narrow else "")
     rows = rows_of(data, frozenset(at - at % ROW for _, at, _ in table))
     return {"name": which, "domain": name, "where": where, "size": len(data), "fields": fields, "rows": rows, "zero_rows": -(-len(data) // ROW) - len(rows)}
+
+
+def _first(lab: Lab, domain: Domain, vcpu: Translated | Pv, what: str) -> int:
+    """Return the first frame of what was laid out in a domain."""
+    return next(first for first, _, kind in laid_out(lab, domain, vcpu) if kind == what)
+
+
+def _told_otherwise(lab: Lab, domain: Domain, vcpu: Translated) -> dict[str, Any]:
+    """What a guest is told by that has no start_info: hvm_start_info (PVH), or a device tree (ARM)."""
+    arm = vcpu.cpu.arch != "x86"
+    address = _first(lab, domain, vcpu, "device tree" if arm else "start_info") << PAGE_SHIFT
+    data = bytes(vcpu.cpu.physical(address, 1_024 if arm else hvm.START_INFO.size) or b"")
+    fields, at = [], 0
+    for field, size in () if arm else HVM_FIELDS:
+        value = int.from_bytes(data[at : at + size], "little")
+        fields.append([field, at, size, f"{value:#x}", "address" if field.endswith("_paddr") and value else ""])
+        at += size
+    rows = rows_of(data)
+    where = f"no start_info: {domain.name} is told by {'a device tree' if arm else 'hvm_start_info'}, at {address:#x}"
+    return {"where": where, "size": len(data), "fields": fields, "rows": rows, "zero_rows": -(-len(data) // ROW) - len(rows)}
 
 
 def _start(domain: Domain, field: str, raw: bytes) -> tuple[str, str]:

@@ -42,6 +42,7 @@ VIFS: Final = 8
 STAGED: Final = 256
 
 GRANTS: Final = ("not granted", "granted", "granted, read only", "granted, in use", "mapped from another")
+_XENS: Final = ("shared_info", "grant table", "devices", "Xen's")
 _USED: Final = abi.GTF_READING | abi.GTF_WRITING
 _RINGS: Final = (("tx-ring-ref", "tx ring"), ("rx-ring-ref", "rx ring"))
 
@@ -74,7 +75,7 @@ def runs_of(lab: Lab, domain: Domain) -> list[Run]:
     base, end = domain.memory.base, domain.memory.base + domain.memory.nr_pages
     for run in runs:
         run.first += base
-    beyond = [Run(first, count, kind, "Xen") for first, count, kind in laid_out(lab, domain, vcpu) if not base <= first < end]
+    beyond = [Run(first, count, kind, _owner(kind, domain)) for first, count, kind in laid_out(lab, domain, vcpu) if not base <= first < end]
     there = _laid_over(sorted([*runs, *beyond], key=lambda run: run.first), _given_up(domain))
     return _joined(_laid_over(there, _granted_to(domain, vcpu, names)))
 
@@ -150,7 +151,7 @@ def _ram(lab: Lab, domain: Domain, names: dict[int, str]) -> list[Run]:
 
 
 def _owner(kind: str, domain: Domain) -> str:
-    return "Xen" if kind == "shared_info" or kind.startswith("grant table") else domain.name
+    return domain.name if not kind.startswith(_XENS) else "Xen"
 
 
 def _granted(domain: Domain) -> dict[int, tuple[int, int, int]]:
@@ -252,7 +253,7 @@ def memory_line(lab: Lab, name: str) -> str:
     granted = sum(run.count for run in runs if run.to and run.grant != GRANTS[4])
     used = sum(run.count for run in runs if run.grant == GRANTS[3])
     first, end = _ram_of(domain)
-    mapped = sum(run.count for run in runs if not first <= run.first < end and run.type != "device")
+    mapped = sum(run.count for run in runs if not first <= run.first < end and run.type != "devices")
     return f"  memory: {domain.memory.nr_pages:,} pages, {granted:,} granted ({used:,} in use), {mapped:,} mapped beyond RAM"
 
 

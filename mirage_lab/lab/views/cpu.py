@@ -195,20 +195,12 @@ def _walk(lab: Lab, args: Args) -> dict[str, Any]:
     found = cpu.load(linear, min(64, 4096 - (linear & 4095)))
     return {
         "linear": f"{linear:x}",
-        "steps": [[step.table, f"{step.address:x}", f"{step.entry:x}", _entry(vcpu, step.entry)] for step in way.steps],
+        "steps": [[step.table, f"{step.address:x}", f"{step.entry:x}", cpu_code.entry(cpu, step)] for step in way.steps],
         "physical": None if way.physical is None else f"{way.physical:x}",
         "rights": " ".join(["read", *(["write"] if way.writable else []), *(["user"] if way.user else [])]),
         "size": way.size,
         "bytes": "" if found is None else found.hex(),
     }
-
-
-def _entry(vcpu: Vcpu, entry: int) -> str:
-    """What the low bits of an entry say."""
-    if vcpu.cpu.arch != "x86":
-        return "valid" if entry & 1 else "not valid"
-    names = ((0, "present"), (1, "writable"), (2, "user"), (5, "accessed"), (6, "dirty"), (7, "large"), (8, "global"))
-    return " ".join(name for bit, name in names if entry >> bit & 1) if entry & 1 else "not present"
 
 
 def _address(lab: Lab, vcpu: Vcpu, typed: str) -> int:

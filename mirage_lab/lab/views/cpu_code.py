@@ -16,9 +16,10 @@ from typing import Final
 from mirage_lab.tracing.svg import visible
 from mirage_lab.vcpu.cpu import Cpu
 from mirage_lab.vcpu.disassembly import BAD, ISAS, Instruction, around, disassemble
+from mirage_lab.vcpu.paging import Step
 from mirage_lab.vcpu.symbols import Symbols
 
-__all__ = ["AFTER", "BEFORE", "Line", "flags", "listing", "mode", "registers", "symbol_at", "system"]
+__all__ = ["AFTER", "BEFORE", "Line", "entry", "flags", "listing", "mode", "registers", "symbol_at", "system"]
 
 BEFORE: Final = 6
 AFTER: Final = 13
@@ -32,6 +33,9 @@ _ARM_FLAGS: Final = ((31, "N"), (30, "Z"), (29, "C"), (28, "V"), (7, "I"), (6, "
 _STATUS: Final = {"x86": "eflags", "arm64": "pstate", "arm": "cpsr"}
 _CR0: Final = ((0, "PE"), (16, "WP"), (31, "PG"))
 _CR4: Final = ((4, "PSE"), (5, "PAE"), (7, "PGE"), (9, "OSFXSR"))
+_ENTRY_X86: Final = ((0, "present"), (1, "writable"), (2, "user"), (5, "accessed"), (6, "dirty"), (7, "large"), (8, "global"))
+_ENTRY_ARM64: Final = ((6, "user"), (10, "accessed"))
+_SCTLR: Final = ((0, "MMU"), (2, "data cache"), (12, "instruction cache"))
 _TARGET: Final = re.compile(r"#?(0x[0-9a-f]{1,16})$")
 
 
@@ -53,9 +57,9 @@ def mode(cpu: Cpu) -> str:
             paging = "paging" if cpu.read("cr0") >> 31 & 1 else "no paging"
             return f"x86, {_bits(cpu)} bits, {paging}"
         case "arm":
-            return "ARMv7, Thumb" if cpu.isa == "thumb" else "ARMv7"
+            return f"ARMv7, {'Thumb, ' if cpu.isa == 'thumb' else ''}{'paging' if cpu.read('sctlr') & 1 else 'no paging'}"
         case _:
-            return "aarch64"
+            return f"aarch64, {'paging' if cpu.read('sctlr_el1') & 1 else 'no paging'}"
 
 
 def _bits(cpu: Cpu) -> int:
@@ -84,9 +88,10 @@ def flags(cpu: Cpu) -> str:
 
 
 def system(cpu: Cpu) -> list[list[str]]:
-    """Return [name, value, words] of the registers of x86 that say how addresses are understood."""
+    """Return [name, value, words] of the registers that say how addresses are understood."""
     if cpu.arch != "x86":
-        return []
+        names = ("sctlr_el1", "ttbr0_el1", "ttbr1_el1", "tcr_el1") if cpu.arch == "arm64" else ("sctlr", "ttbr0", "ttbr1", "ttbcr")
+        return [[name, f"{cpu.read(name):x}", _named(cpu.read(name), _SCTLR) if name.startswith("sctlr") else ""] for name in names]
     efer = cpu.emulator.msr(0xC000_0080)
     cr0, cr4 = cpu.read("cr0"), cpu.read("cr4")
     return [
@@ -95,6 +100,28 @@ def system(cpu: Cpu) -> list[list[str]]:
         ["cr4", f"{cr4:x}", _named(cr4, _CR4)],
         ["efer", f"{efer:x}", _named(efer, ((0, "SCE"), (8, "LME"), (10, "LMA"), (11, "NXE")))],
     ]
+
+
+def entry(cpu: Cpu, step: Step) -> str:
+    """Return what an entry of a page table says, in words."""
+    said = step.entry
+    match cpu.arch:
+        case "x86":
+            large = 0 if step.table == "PT" else said & 1 << 7
+            return _named(said & ~(1 << 7) | large, _ENTRY_X86) if said & 1 else "not present"
+        case "arm64":
+            if not said & 1 or (step.table == "L3" and not said & 2):
+                return "not valid"
+            if said & 2 and step.table != "L3":
+                return "table"
+            return _joined("page" if step.table == "L3" else "block", _named(said, _ENTRY_ARM64), "read only" if said & 1 << 7 else "writable")
+        case _:
+            kinds = ("not valid", "table", "section", "section") if step.table == "L1" else ("not valid", "large page", "page", "page")
+            return kinds[said & 3]
+
+
+def _joined(*words: str) -> str:
+    return " ".join(word for word in words if word)
 
 
 def _named(value: int, names: Sequence[tuple[int, str]]) -> str:

@@ -19,11 +19,17 @@ from mirage_lab.xen.dom0.devicetree import device_tree
 from mirage_lab.xen.dom0.elf import ImageError
 from mirage_lab.xen.hypervisor import Domain, Hypervisor
 
-__all__ = ["build_arm"]
+__all__ = ["build_arm", "tree_place"]
 
 NEAR: Final = 128 << 20
 """The device tree is within so much of RAM: an early kernel maps no more."""
 TREE_ROOM: Final = 2 << 20
+
+
+def tree_place(nr_pages: int) -> int:
+    """Return the address of the device tree in a domain of so many pages."""
+    ram = nr_pages - arm.MAGIC_PAGES << PAGE_SHIFT
+    return arm.RAM_BASE + ((min(ram, NEAR) - TREE_ROOM) & -TREE_ROOM)
 
 
 def build_arm(xen: Hypervisor, domain: Domain, data: bytes, cmdline: str) -> Built:
@@ -33,7 +39,7 @@ def build_arm(xen: Hypervisor, domain: Domain, data: bytes, cmdline: str) -> Bui
     pages = memory.nr_pages - arm.MAGIC_PAGES
     ram = pages << PAGE_SHIFT
     at = kernel.address - arm.RAM_BASE
-    tree_at = (min(ram, NEAR) - TREE_ROOM) & -TREE_ROOM
+    tree_at = tree_place(memory.nr_pages) - arm.RAM_BASE
     if at < 0:
         raise ImageError(f"its kernel wants to be at {kernel.address:#x}; RAM begins at {arm.RAM_BASE:#x}")
     if at + kernel.size > (tree_at if at < tree_at else ram) or at + kernel.size > ram:

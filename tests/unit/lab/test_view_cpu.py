@@ -15,13 +15,14 @@ pytest.importorskip("unicorn")
 
 from mirage_lab import Lab, guest_image, ms
 from mirage_lab.lab.said import LabError
-from mirage_lab.lab.views import cpu, cpu_code, machine_memory
+from mirage_lab.lab.views import boot_bytes, cpu, cpu_code, machine_memory
 from mirage_lab.lab.views.cpu import VIEW
 from mirage_lab.vcpu import disassembly
 from mirage_lab.vcpu.emulator import missing
 from mirage_lab.vcpu.symbols import Symbols
 from mirage_lab.xen.abi import grant_table
 from mirage_lab.xen.abi.xen import GRANT_TABLE_OP
+from tests.armcode import ARM64, BOTH, Kind
 from tests.machinecode import BASE, call, elf32, imm, says, with_symbols
 
 PAYLOAD = '<img src=x onerror="alert(1)">\x1b[31m\u202e'
@@ -125,7 +126,7 @@ def test_memory_names_the_kernel_its_page_tables_rings_and_what_xen_put_there() 
         told = side(lab, "memory")["memory"]
         kinds = {run[2]: run for run in told["runs"]}
         assert kinds["kernel code"][:2] == [BASE >> 12, 1] and kinds["start_info"][:2] == [(BASE >> 12) + 1, 1]
-        assert kinds["page table"][:2] == [8, 2] and kinds["device"][0] == 0xFEE00
+        assert kinds["page table"][:2] == [8, 2] and kinds["devices"][0] == 0xFEE00
         assert kinds["console ring"][0] == 2047 and kinds["console ring"][4:6] == ["granted, in use", "dom0"]
         ram = [run for run in told["runs"] if run[0] < told["ram"][1]]
         assert ram[0][0] == 0 and all(before[0] + before[1] == after[0] for before, after in pairwise(ram)) and ram[-1][0] + ram[-1][1] == 2048
@@ -287,3 +288,52 @@ def test_two_guests_side_by_side_do_not_forget_each_others_symbols(loop: Lab) ->
         sides = VIEW.snapshot(loop, {"cpu.0.domain": "guest", "cpu.1.domain": "twin"})["sides"]
         assert [each["cpu"]["code"][-1][3] or each["cpu"]["code"][0][3] for each in sides][1] == "other"
     assert loop.debugger.symbols("guest") is loop.debugger.symbols("guest") is not loop.debugger.symbols("twin")
+
+
+def test_the_boot_tab_shows_what_each_kind_of_guest_is_told_by() -> None:
+    with lab_with(COUNTS, cmdline="hello") as lab:
+        told = boot_bytes.structure(lab, "guest", "start_info")
+        fields = {field: (at, value) for field, at, _, value, _ in told["fields"]}
+        assert fields["magic"] == (0, "0x336ec578") and fields["memmap_entries"] == (48, "0x2") and told["where"].endswith("hvm_start_info, at 0x101000")
+        assert fields["cmdline_paddr"][0] == 24
+        lab.create(guest_image(ARM64.says(b"x"), name="arm", memory_mib=8))
+        told = boot_bytes.structure(lab, "arm", "start_info")
+        assert told["rows"][0][1].startswith("d00dfeed") and told["fields"] == [] and "a device tree" in told["where"]
+        assert boot_bytes.structure(lab, "arm", "shared_info")["fields"]
+
+
+# ARM ----------------------------------------------------------------------------------------------------------------
+
+
+def paged(kind: Kind) -> bytes:
+    """A kernel that maps its RAM onto itself by one entry, says so, and shuts down."""
+    if kind.bits == 64:  # L1 of 39 bits: a block of 1 GiB; ttbr0_el1, tcr_el1, sctlr_el1
+        entry, turn = kind.put(0x4000_0401, 0x4010_0008), ((0x4010_0000, 0xD518_2000), (25, 0xD518_2040), (0x00C5_0839, 0xD518_1000))
+    else:  # L1: a section of 1 MiB; ttbr0, dacr, sctlr
+        entry, turn = kind.put(0x4000_0C02, 0x4010_5000), ((0x4010_4000, 0xEE02_0F10), (1, 0xEE03_0F10), (0x00C5_0079, 0xEE01_0F10))
+    on = [word for value, code in turn for word in (*kind.mov(0, value), code)]
+    return kind.kernel([*entry, *on, *kind.call(18, 0, 5, kind.base + 0x1000), kind.stay], data=b"paged")
+
+
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: f"{kind.bits}")
+def test_an_arm_guest_is_told_as_an_x86_guest_is(kind: Kind) -> None:
+    with lab_with(COUNTS) as lab:
+        lab.create(guest_image(paged(kind), name="arm", memory_mib=8)).unpause()
+        lab.run(ms(1))
+        x86, arm = VIEW.snapshot(lab, {"cpu.1.domain": "arm"})["sides"]
+        assert (x86["kind"], arm["kind"]) == ("x86", "arm64" if kind.bits == 64 else "arm")
+        told = arm["cpu"]
+        names = dict(told["registers"])
+        assert told["mode"] == ("aarch64, paging" if kind.bits == 64 else "ARMv7, paging") and len(names["pc"]) == kind.bits // 4
+        assert told["system"][0][2].startswith("MMU") and told["flags"]
+        code = {row[0]: row[2] for row in told["code"]}
+        assert code[told["pc"]].startswith("b ") and code[f"{int(told['pc'], 16) - 4:x}"] == "hvc #0xea1"
+        assert [(row["name"], row["args"]) for row in arm["calls"]] == [("console_io.write", "paged")]
+        way = VIEW.asks["cpu.walk"](lab, {"domain": "arm", "address": "pc"})
+        steps = [["L1", "40100008", "40000401", "block accessed writable"]] if kind.bits == 64 else [["L1", "40105000", "40000c02", "section"]]
+        assert way["steps"] == steps and way["physical"] == told["pc"] and way["size"] == (1 << 30 if kind.bits == 64 else 1 << 20)
+        runs = {run[2]: run for run in VIEW.snapshot(lab, {"cpu.0.domain": "arm", "cpu.0.part": "memory"})["sides"][0]["memory"]["runs"]}
+        assert runs["kernel image"][0] == kind.base >> 12 and runs["device tree"][1:4] == [1, "device tree", "arm"]
+        assert runs["page table"][:2] == ([0x40100, 1] if kind.bits == 64 else [0x40104, 4])
+        assert runs["console ring"][0] == 0x39000 and runs["rings, behind RAM"][4:6] == ["granted, in use", "dom0"] and runs["devices"][3] == "Xen"
+        assert "the CPU of arm" in (VIEW.picture(lab, {"cpu.0.domain": "arm"}) or "")

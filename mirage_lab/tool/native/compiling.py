@@ -23,7 +23,7 @@ from mirage_lab.xen.dom0.image import Image
 __all__ = ["compile_guest"]
 
 Language = Literal["c", "asm"]
-FORMAT: Final = "1"
+FORMAT: Final = "2"
 """Changes when what is kept in the cache does."""
 LONGEST: Final = 1 << 20
 _NAMES: Final = {"c": "guest.c", "asm": "guest.S"}
@@ -48,7 +48,7 @@ def compile_guest(
     `source`: C that includes <guest.h> and has a `main`, or (`language="asm"`) assembly that has one; `arch`: x86_64, aarch64
     or armv7.  `bare`: the source has its own entry `_start` and the header of its format, and gets nothing of ours.
     `first_line` is the number of the first line in messages.  The manifest of the image has what the compiler warned of ("compiler"),
-    and which line each address comes from ("places").  Raises CompileError,
+    which line each address comes from ("places"), and for ARM the ELF file with its symbols ("elf").  Raises CompileError,
     NativeMissing without a compiler (mirage_lab[native]), MirageError for what cannot be.
     """
     to = target(arch)
@@ -56,11 +56,14 @@ def compile_guest(
         raise MirageError(f"no language {language!r}: c and asm are what a guest can be written in")
     if len(source) > LONGEST:
         raise MirageError(f"{name}: a source of more than {LONGEST:,} letters")
+    source = source.encode("utf-8", "backslashreplace").decode().replace("\r\n", "\n").replace("\r", "\n")  # as clang counts lines
     job = _Job(source, to, name, language, bare, first_line)
     found = _compiled(job, Cache.of_this_person() if cache is None else cache)
     warnings = [Diagnostic(*row) for row in found.told["warnings"]]
     places = tuple(Place(address, function, line + first_line - 1 if line else 0) for address, function, line in found.told["places"])
     manifest: dict[str, Any] = {"netifs": (), "arch": arch, "language": language, "places": places}
+    if found.elf:
+        manifest["elf"] = found.elf
     if warnings:
         manifest["compiler"] = told(name, warnings, source, first_line)
     return Image(name, kind=to.kind, memory_mib=memory_mib, cmdline=cmdline, manifest=manifest, data=found.data)
@@ -87,10 +90,22 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """The bytes of an image, and what is known of it."""
+    """The bytes of an image, the ELF file it was flattened from (empty: it is one), and what else is known of it."""
 
     data: bytes
+    elf: bytes
     told: dict[str, Any]
+
+    def packed(self) -> bytes:
+        """Return all of it as one value of the cache."""
+        return json.dumps({**self.told, "size": len(self.data)}).encode() + b"\n" + self.data + self.elf
+
+    @classmethod
+    def unpacked(cls, value: bytes) -> _Compiled:
+        """Return what `packed` made."""
+        head, _, rest = value.partition(b"\n")
+        told = json.loads(head)
+        return cls(rest[: told["size"]], rest[told["size"] :], told)
 
 
 def _compiled(job: _Job, cache: Cache) -> _Compiled:
@@ -100,10 +115,9 @@ def _compiled(job: _Job, cache: Cache) -> _Compiled:
         key = key_of(FORMAT, tools.version, job.to.arch, job.language, str(job.bare), *COMMON, *_C_FLAGS, *job.to.flags, _own(job.to.arch), job.source)
         kept_value = cache.get(key)
         if kept_value is not None:
-            head, _, data = kept_value.partition(b"\n")
-            return _Compiled(data, json.loads(head))
+            return _Compiled.unpacked(kept_value)
         made = _compile(job, tools, cache)
-        cache.put(key, json.dumps(made.told).encode() + b"\n" + made.data)
+        cache.put(key, made.packed())
         return made
 
 
@@ -136,15 +150,15 @@ def _compile(job: _Job, tools: Toolchain, cache: Cache) -> _Compiled:
         linked = tools.run(["ld.lld", *_LINK, *flags, "-T", str(job.to.script), "-o", made, *objects])
         if linked.code:
             raise job.failed(said + (parse(linked.said, job.file) or [Diagnostic(0, 0, "error", "the linker gave up")]))
-    data = (work / "guest.elf").read_bytes()
+    data, elf = (work / "guest.elf").read_bytes(), b""
     if job.to.kind == "arm":
-        data = flatten(read_elf(data))
+        elf, data = data, flatten(read_elf(data))
         check_image(job.to.arch, data)
     elif read_elf(data).phys32_entry is None:
         raise MirageError(f"{job.name}: a PVH guest has a note of Xen, type 18, that says where it begins (PHYS32_ENTRY); this one has none")
     warnings = [[one.line, one.column, one.kind, one.text] for one in said]
     places = places_of((work / "guest.debug").read_bytes(), job.file)
-    return _Compiled(data, {"warnings": warnings, "places": places})
+    return _Compiled(data, elf, {"warnings": warnings, "places": places})
 
 
 def _clang(job: _Job, tools: Toolchain, *words: str) -> Ran:

@@ -68,7 +68,7 @@ def parse(output: str, called: str) -> list[Diagnostic]:
 
 def told(name: str, diagnostics: Sequence[Diagnostic], source: str, first_line: int) -> str:
     """Return the message: what is wrong, each with its line (the first has number `first_line`) and a caret."""
-    lines = source.splitlines()
+    lines = source.split("\n")
     errors = sum(one.kind == "error" for one in diagnostics)
     warnings = sum(one.kind == "warning" for one in diagnostics)
     counts = [f"{count} {word}{'' if count == 1 else 's'}" for count, word in ((errors, "error"), (warnings, "warning")) if count]

@@ -65,7 +65,7 @@ def _spliced(source: str) -> list[tuple[int, str]]:
 def check_files(rule: str, allowed: Path, source: Path) -> bool:
     """Tell from a rule for make, as clang -M writes it, whether only the source and our headers were read."""
     _, _, files = rule.replace("\\\n", " ").partition(": ")
-    names = [name.replace("\\ ", " ") for name in re.findall(r"(?:\\ |[^\s])+", files)]
+    names = [name.replace("\\ ", " ").replace("\\#", "#").replace("$$", "$") for name in re.findall(r"(?:\\ |[^\s])+", files)]
     there = allowed.resolve()
     paths = [source.parent / name for name in names]
     return all(path == source or path.resolve().parent == there for path in paths)

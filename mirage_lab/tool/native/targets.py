@@ -27,6 +27,7 @@ COMMON: Final = (
     "-fdata-sections",
     "-fno-color-diagnostics",
     "-fno-caret-diagnostics",
+    "-fno-crash-diagnostics",
     "-ferror-limit=20",
     "-Wno-unused-command-line-argument",
 )

@@ -22,6 +22,7 @@ TICK: Final = 0.02
 SECONDS: Final = 30
 MOST_SAID: Final = 256 << 10
 MOST_WRITTEN: Final = 64 << 20
+MOST_MEMORY: Final = 1 << 30
 EPOCH: Final = "1405987200"
 """What __DATE__ says: the time at which every world begins."""
 _KEPT: Final = ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
@@ -82,9 +83,26 @@ class Toolchain:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(TICK)
                 return
-            if sum(path.stat().st_size for path in self.work.iterdir() if path.is_file()) > MOST_WRITTEN:
+            if self._written() > MOST_WRITTEN:
                 raise TooMuch(f"{name} wrote more than {MOST_WRITTEN >> 20} MiB: a guest is smaller; is there an array that is meant to be allocated?")
+            if _resident(process.pid) > MOST_MEMORY:
+                raise TooMuch(f"{name} used more than {MOST_MEMORY >> 20} MiB of this computer's memory and was stopped: is there a table that is too large?")
         raise TooMuch(f"{name} ran for more than {SECONDS} s and was stopped: is there a macro that grows without end?")
+
+    def _written(self) -> int:
+        total = 0
+        for path in self.work.iterdir():
+            with contextlib.suppress(OSError):  # it has another name by now
+                total += path.stat().st_size
+        return total
+
+
+def _resident(pid: int) -> int:
+    """Return the bytes of memory that a program has, 0 where Linux does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _ziglang() -> tuple[Path, str]:

@@ -63,9 +63,8 @@ def test_an_armv7_image_has_the_magic_of_a_zimage_its_begin_and_its_end() -> Non
     assert struct.unpack_from("<III", data, 36) == (0x016F2818, 0, len(data))
 
 
-@pytest.mark.parametrize("arch", ARCHES)
-def test_the_same_source_makes_the_same_bytes_wherever_it_is_compiled(arch: str, tmp_path: Path) -> None:
-    first, second = (compile_guest(MAIN, arch, cache=Cache(tmp_path / name)) for name in ("one", "two"))
+def test_the_same_source_makes_the_same_bytes_wherever_it_is_compiled(tmp_path: Path) -> None:
+    first, second = (compile_guest(MAIN, "aarch64", cache=Cache(tmp_path / name)) for name in ("one", "two"))
     assert first.data == second.data and first.manifest == second.manifest
 
 
@@ -181,6 +180,17 @@ def test_a_function_that_is_nowhere_is_shown_where_it_is_called() -> None:
     assert str(error) == "cell: 1 error\nline 4: error: undefined symbol: gone\n        gone();"
 
 
+def test_lines_are_counted_as_the_compiler_counts_them() -> None:
+    error = wrong("int main(void)\r\n{ /* \x0c \u2028 */\r\n    return x;\r\n} // \ud800\r\n")
+    assert str(error).splitlines()[1:3] == ["line 3: error: use of undeclared identifier 'x'", "        return x;"]
+
+
+def test_a_compiler_that_breaks_down_is_an_error_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert "cell: 1 error" in str(wrong("#pragma clang __debug crash\n" + MAIN))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_source_without_main_says_so() -> None:
     assert "undefined symbol: main" in str(wrong(""))
 
@@ -284,6 +294,13 @@ def test_lines_of_an_assembly_are_those_of_its_source() -> None:
 def test_a_compilation_that_writes_too_much_is_stopped() -> None:
     with pytest.raises(MirageError, match="wrote more than 64 MiB"):
         compile_guest("char a[1 << 30] = {1};\nint main(void) { return a[5]; }")
+
+
+def test_a_compilation_that_wants_too_much_memory_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain, "MOST_MEMORY", 160 << 20)
+    monkeypatch.setattr(toolchain, "SECONDS", 5)
+    with pytest.raises(MirageError, match=r"used more than 160 MiB|ran for more"):
+        compile_guest("int table[] = {[0 ... 1 << 28] = 1};\nint main(void) { return table[3]; }")
 
 
 def test_a_compilation_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,6 +417,15 @@ def test_a_fault_is_told_with_its_function_and_line() -> None:
     assert with_places("a page fault at 0x111, writing to address 0x100", places) == "a page fault at 0x111 (main, line 4), writing to address 0x100"
     assert with_places("division by zero at 0x204", places) == "division by zero at 0x204 (print)"
     assert with_places("at 0x1", places) == "at 0x1" and with_places("nowhere", places) == "nowhere"
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_the_names_of_functions_are_there_for_who_debugs_it(arch: str) -> None:
+    for _ in range(2):
+        with Lab(seed=1) as lab:
+            lab.create(native.hello(arch))
+            symbols = lab.debugger.symbols("hello")
+            assert {"main", "print", "hypercall"} <= {name for _, _, name in symbols} and symbols.at(symbols.address("main") or 0) == "main"
 
 
 @pytest.mark.parametrize("arch", ARCHES)

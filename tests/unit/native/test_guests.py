@@ -10,7 +10,7 @@ pytest.importorskip("ziglang")
 from mirage_lab import Lab, compile_guest, ms, native, seconds
 from mirage_lab.xen.dom0.image import Image
 
-ARCHES = ("x86_64",)
+ARCHES = ("x86_64", "aarch64", "armv7")
 each = pytest.mark.parametrize("arch", ARCHES)
 
 
@@ -81,6 +81,63 @@ def test_a_guest_that_panics_says_why(arch: str) -> None:
         assert str(lab.vm("guest").why()) == "guest crashed: panic: no more than 3"
 
 
+SPINS = """#include <guest.h>
+
+static volatile unsigned came;
+
+static void event(evtchn_port_t port, void *data)
+{
+    came += port == *(evtchn_port_t *)data;
+}
+
+int main(void)
+{
+    evtchn_port_t ours = evtchn_alloc_unbound(DOMID_SELF), other = evtchn_bind_interdomain(DOMID_SELF, ours);
+    unsigned sum = 0, turns = 0;
+    evtchn_handle(ours, event, &ours);
+    for (unsigned count = 1; count <= 20; count++) {
+        evtchn_notify(other);
+        while (came < count)
+            turns += 1, sum += turns * 3;
+    }
+    printf("%u events, %s\\n", came, sum == 3 * (turns * (turns + 1) / 2) ? "nothing lost" : "registers lost");
+    return 0;
+}
+"""
+
+
+@each
+def test_an_event_interrupts_a_guest_that_computes_and_leaves_its_registers_alone(arch: str) -> None:
+    with booted(compile_guest(SPINS, arch)) as lab:
+        assert lab.vm("guest").console.text == "20 events, nothing lost\n"
+
+
+ALARM = """#include <guest.h>
+
+int main(void)
+{
+    uint64_t begin = now_ns(), end = begin + 3000000, turns = 0, before = begin;
+    while (now_ns() < end) {
+        uint64_t now = now_ns();
+        if (now < before)
+            panic("time went back");
+        before = now;
+        turns++;
+    }
+    sleep_ns(1000000);
+    uint64_t took = now_ns() - end;
+    printf("%s, %s\\n", turns > 10 ? "looked" : "stood still", took >= 1000000 && took < 1100000 ? "slept" : "overslept");
+    return 0;
+}
+"""
+
+
+@each
+def test_time_only_goes_on_and_sleep_ends_when_it_is_over(arch: str) -> None:
+    with booted(compile_guest(ALARM, arch)) as lab:
+        assert lab.vm("guest").console.text == "looked, slept\n"
+
+
 @each
 def test_xenstore_answers_with_values_and_with_errors(arch: str) -> None:
     text = """#include <guest.h>
@@ -99,6 +156,13 @@ int main(void)
 """
     with booted(compile_guest(text, arch)) as lab:
         assert lab.vm("guest").console.text.splitlines() == ["5 guest", "-2", "-13", "0", "10 0123456"]
+
+
+def test_machines_of_different_kinds_play_with_each_other_and_lend_pages() -> None:
+    for one, other in (("x86_64", "aarch64"), ("aarch64", "armv7")):
+        with booted(native.ping(one), native.pong(other), native.lend(other), native.borrow(one)) as lab:
+            assert lab.vm("pong").console.text == "pong 1\npong 2\npong 3\n" and lab.vm("borrow").console.text == "copied: a page of domain 3\n"
+            assert {lab.vm(name).state for name in ("ping", "pong", "lend", "borrow")} == {"shutdown"}
 
 
 @each

@@ -74,11 +74,8 @@ irq_restore:
 
     .globl machine_idle
 machine_idle:
-    wfi                                 /* returns when an interrupt is due, masked or not */
-    msr daifclr, #2
-    isb
-    msr daifset, #2
-    ret
+    wfi                                 /* returns when an interrupt is due, masked or not: it is taken here, without a vector */
+    b gic_interrupt
 
 /* An exception is not returned from: its number, and the stack kept for it. */
 .macro excepted number

@@ -75,11 +75,8 @@ irq_restore:
 
     .globl machine_idle
 machine_idle:
-    wfi                                 /* returns when an interrupt is due, masked or not */
-    cpsie i
-    isb
-    cpsid i
-    bx lr
+    wfi                                 /* returns when an interrupt is due, masked or not: it is taken here, without a vector */
+    b gic_interrupt
 
     .p2align 5
 vectors:

@@ -10,6 +10,7 @@ from mirage_lab.plot.hosts import Hosts
 from mirage_lab.plot.overview import ForwardBox, LanBox, MachineBox, Overview, overview_svg, overview_text
 from mirage_lab.plot.packets import packets_html, packets_text
 from mirage_lab.plot.scale import spoken
+from mirage_lab.xen.abi.io.blkif import device_name
 
 if TYPE_CHECKING:
     from mirage_lab.lab.lab import Lab
@@ -47,7 +48,8 @@ def _boot(machine: Machine, name: str) -> Boot:
 def _header(machine: Machine, name: str) -> str:
     info = next(domain for domain in machine.toolstack.list() if domain.name == name)
     lans = ", ".join(machine.plugged.get(name, ())) or "no lan"
-    return f"{name}: domid {info.domid}, {info.state}, {info.memory_mib} MiB, on {lans}"
+    disks = "".join(f", disk {device_name(vbd.device)}" for vbd in machine.toolstack.blkback.of(info.domid))
+    return f"{name}: domid {info.domid}, {info.state}, {info.memory_mib} MiB, on {lans}{disks}"
 
 
 def vm_text(machine: Machine, name: str) -> str:

@@ -76,7 +76,7 @@ class Vbd:
         self._page = memoryview(b"")
         self._mapped: tuple[int, int] | None = None
         self._req_cons = self._rsp_prod = 0
-        self._queue: deque[tuple[bytes, int, Ns]] = deque()
+        self._queue: deque[tuple[bytes, int, int, Ns]] = deque()
         self._timer: Timer | None = None
         self._gone: Callable[[], None] | None = None
         self._patience: Timer | None = None
@@ -214,40 +214,43 @@ class Vbd:
             for index in range(count):
                 place = (cons + index) & _MASK
                 raw = bytes(page[ring.ENTRIES + place * slot : ring.ENTRIES + (place + 1) * slot])
-                self._queue.append((raw, self._asked(raw, place), self.back.queue.now))
+                sectors = self._sectors(raw)
+                self._queue.append((raw, self._asked(raw, place, sectors), sectors, self.back.queue.now))
             self._req_cons = prod
         self._begin()
 
-    def _asked(self, raw: bytes, slot: int) -> int:
+    def _sectors(self, raw: bytes) -> int:
+        """Return how many sectors a request reads or writes, if it is one that can be."""
+        if raw[0] not in (blkif.READ, blkif.WRITE, blkif.WRITE_BARRIER):
+            return 0
+        at, count = self._layout.segments, min(raw[1], blkif.SEGMENTS)
+        segments = blkif.SEGMENT.iter_unpack(raw[at : at + count * blkif.SEGMENT.size])
+        return sum(last - first + 1 for _, first, last in segments if first <= last < blkif.PER_PAGE)
+
+    def _asked(self, raw: bytes, slot: int, sectors: int) -> int:
         """Tell of a request; return the number of that event, the cause of its answer."""
         world, kind = self.back.queue.world, self.back.k_request
-        op, segments, _, rid, sector = self._layout.request.unpack_from(raw)
+        op, _, _, rid, sector = self._layout.request.unpack_from(raw)
         name = blkif.OP_NAMES.get(op, str(op))
         self.requests[name] = self.requests.get(name, 0) + 1
         if not kind.on:
             return world.cause
-        segments = segments if op < blkif.FLUSH_DISKCACHE else 0
-        return kind.emit(world.now, "dom0", world.cause, {"vbd": self.name, "op": name, "sector": sector, "segments": segments, "id": rid, "slot": slot})
+        return kind.emit(world.now, "dom0", world.cause, {"vbd": self.name, "op": name, "sector": sector, "sectors": sectors, "id": rid, "slot": slot})
 
     def _begin(self) -> None:
         """Have the disk work on the next request."""
         if self._queue and self._timer is None:
             first = self._queue[0]
             self.back.queue.world.cause = first[1]
-            self._timer = self.back.queue.call_later(self._duration(first[0]), self._done, first)
+            takes = Ns(costs.DISK_REQUEST + first[2] * costs.DISK_SECTOR)
+            self._timer = self.back.queue.call_later(takes, self._done, first)
 
-    def _duration(self, raw: bytes) -> Ns:
-        """How long the disk takes: the same for all but reading and writing, which tell how much by their segments."""
-        op, segments = raw[0], min(raw[1], blkif.SEGMENTS)
-        pages = segments if op in (blkif.READ, blkif.WRITE, blkif.WRITE_BARRIER) else 0
-        return Ns(costs.DISK_REQUEST + pages * blkif.PER_PAGE * costs.DISK_SECTOR)
-
-    def _done(self, request: tuple[bytes, int, Ns]) -> None:
+    def _done(self, request: tuple[bytes, int, int, Ns]) -> None:
         """The disk has worked on the first request: do it, and answer."""
         if not self._queue or self._queue[0] is not request:
             return  # the vbd was closed meanwhile
         self._timer = None
-        raw, cause, since = self._queue.popleft()
+        raw, cause, _, since = self._queue.popleft()
         world = self.back.queue.world
         world.cause = cause
         op, _, _, rid, _ = self._layout.request.unpack_from(raw)

@@ -261,6 +261,7 @@ def test_a_disk_is_plugged_in_while_the_domain_runs_and_stays_with_it(lab: Lab, 
     ]
     vm.detach("xvdb")
     assert [disk.dev for disk in vm.disks] == ["xvda", "xvdp", "xvdc"] and vm.disk("xvda").read(0) == b"\x2a" * 512
+    assert repr(vm).startswith("patient: domid 1, paused, 32 MiB, on no lan, disk xvda, disk xvdp, disk xvdc")
     for wrong in ({"size": 512, "vdev": "xvdc"}, "/no/such/file", 7, {"path": file, "writable": True}):
         with pytest.raises(MirageError):
             vm.attach(wrong)

@@ -62,11 +62,28 @@ class Arm(Cpu):
     def __init__(self, arch: str, clock: Callable[[], int], look_ns: int) -> None:
         super().__init__(arch, clock, look_ns)
         self.timer = VirtualTimer()
+        self.watched: Callable[[], bool] | None = None
+        """While an interrupt waits: runs go by single instructions until the guest lets it in, or until this says it waits no more."""
         self._entered = -1
         self._cause: tuple[Exit, int] | None = None
         self.emulator.on_interrupt(self._exception)
         if arch not in _records:
             _records[arch] = self._find_record()
+
+    # running -----------------------------------------------------------------------------------------------------
+
+    def run(self, count: int, until: int = 1 << 62, *, spent: int = 0, over: bool = True) -> Exit:
+        """Run as every CPU does; while an interrupt is `watched`, no further than to where it may come in: nothing tells of that."""
+        watched = self.watched
+        if watched is None:
+            return super().run(count, until, spent=spent, over=over)
+        done = looks = 0
+        while True:
+            found = super().run(1, until, spent=spent + done + looks * self.look_ns, over=over)
+            done, looks, over = done + found.instructions, looks + self.looks, False
+            if found.why is not Why.BUDGET or done >= count or self.interruptible or not watched():
+                found.instructions, self.looks = done, looks
+                return found
 
     # faults ------------------------------------------------------------------------------------------------------
 

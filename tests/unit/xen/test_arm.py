@@ -109,6 +109,16 @@ def test_a_timer_interrupts_a_guest_that_spins(kind: Kind) -> None:
 
 
 @both
+def test_an_interrupt_comes_in_through_a_window_of_one_instruction(kind: Kind) -> None:
+    """wfi with interrupts masked; let in; masked again; and so on: how a kernel waits without losing a wake-up."""
+    masked = 0xD503_42DF if kind.bits == 64 else 0xF10C_0080  # msr daifset, #2; cpsid i
+    loop = [kind.wfi, kind.let_in, masked, 0x17FF_FFFD if kind.bits == 64 else 0xEAFF_FFFB]
+    after = [*let_in(kind), masked, *kind.mov(0, 500_000), kind.write_timer, *kind.mov(0, 1), kind.control_timer, *loop]
+    lab = booted(kind.says(b"x", after=after, vectors=handler(kind, *kind.mov(0, 0), kind.control_timer)), run=ms(2))
+    assert seen(lab, kind) == (27,) and lab.vm("guest").state == "blocked" and machine(lab).exits < 20
+
+
+@both
 def test_an_event_is_interrupt_31(kind: Kind) -> None:
     """shared_info by add_to_physmap, a port bound to itself (bind_ipi), sent to; then the handler clears evtchn_upcall_pending."""
     base = kind.base

@@ -33,7 +33,8 @@ TABLE: Final = frozenset(
 """The hypercalls there are on ARM, of those there are here (xen/arch/arm/traps.c, arm_hypercall_table)."""
 VCPU_OPS: Final = frozenset({vcpu.REGISTER_VCPU_INFO, vcpu.REGISTER_RUNSTATE_MEMORY_AREA})
 SHORT: Final = 1_000
-"""Instructions of a step while an interrupt waits for the guest to let it in: nothing tells when it does."""
+WATCHED: Final = 256
+"""Instructions of steps while an interrupt waits for the guest to let it in: such steps take turns."""
 FARTHEST: Final = 1 << 62
 
 
@@ -51,6 +52,7 @@ class ArmVcpu(Translated):
         super().__init__(xen, domain, cpu, params, regions)
         self.gic = gic = Gic()
         self._alarm: Timer | None = None
+        self._watches = False
         self._registers = cpu.emulator.batch(*cpu.call)
         self._mask = (1 << bits) - 1
         self.latch()
@@ -85,6 +87,7 @@ class ArmVcpu(Translated):
         return self.gic.signals(self._lines(self.clock))
 
     def _interrupt(self) -> None:
+        self._watches = True  # it is in the guest's hands now
         if self.gic.highest(self._lines(self.clock)) == arm.EVTCHN_PPI:
             super()._interrupt()
         else:
@@ -94,8 +97,18 @@ class ArmVcpu(Translated):
         self.cpu.interrupt()
 
     def budget(self, left: int) -> int:
-        """Return how many instructions the next step may have: to the next deadline; few while an interrupt is not let in."""
-        return SHORT if self._due else min(SLICE, max(SHORT, left))
+        """Return how many instructions the next step may have: to the next deadline, and fewer while an interrupt is not let in.
+
+        A guest may let interrupts in for an instruction or two, and nothing tells of it: so it is watched, now and then.
+        """
+        due = self._due
+        self._watches = due and not self._watches
+        self.cpu.watched = self._waits if self._watches else None
+        return WATCHED if self._watches else SHORT if due else min(SLICE, max(SHORT, left))
+
+    def _waits(self) -> bool:
+        """True while an interrupt waits, within a run."""
+        return self.gic.signals(self._lines(self.cpu.time()))
 
     def _set_alarm(self) -> None:
         """The timer's deadline is the world's too: it wakes a CPU that waits, and bounds a step of one that runs."""

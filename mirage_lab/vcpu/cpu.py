@@ -47,6 +47,7 @@ class Cpu(ABC):
         self.noted: Callable[[int], None] | None = None
         """Who is told, instead of a stop, of breakpoints that are come by, and after how many instructions of the run."""
         self.trace = Executed(emulator)
+        self._traps: list[tuple[int, int]] = []
         self._ram: list[tuple[int, int, memoryview, bool]] = []
         self._begins: list[int] = []
         self._exit: Exit | None = None
@@ -211,17 +212,15 @@ class Cpu(ABC):
         pc = self.pc
         self._resumed = pc if over else -1
         wrong = self.emulator.start(self._entry(pc), count)
-        done = self.emulator.executed
-        found = self._exit
-        if found is not None and found.why is Why.BREAK and found.number:
-            done -= 1  # Unicorn has counted the instruction before which it stopped
-        if found is None:
-            if wrong:
-                found = Exit(Why.FAULT, detail=f"{wrong} at {self.pc:#x}")
-            elif done > count:
-                found = Exit(Why.BUDGET)
-            else:
-                found = Exit(Why.HALT)
+        found, done, failed = self._exit, self.emulator.executed, self.emulator.failed
+        if failed is not None:
+            found = Exit(Why.FAULT, detail=f"the lab itself has failed in what the guest asked for: {type(failed).__name__}: {failed}")
+        elif found is not None:
+            done = found.instructions  # Unicorn may have counted one more, before which it stopped
+        elif wrong:
+            found = Exit(Why.FAULT, detail=f"{wrong} at {self.pc:#x}")
+        else:
+            found = Exit(Why.BUDGET if done > count else Why.HALT)
         found.instructions = min(done, count)
         return self._finish(found)
 
@@ -233,8 +232,10 @@ class Cpu(ABC):
         """Return an exit with what is only known after the run."""
         return found
 
-    def _stop(self, found: Exit) -> None:
+    def _stop(self, found: Exit, before: int = 0) -> None:
+        """End the run with an exit: behind the instruction of the moment, or `before` it (1)."""
         if self._exit is None:
+            found.instructions = self.emulator.executed - before
             self._exit = found
         self.emulator.stop()
 
@@ -256,7 +257,24 @@ class Cpu(ABC):
             self.looks += _MOST_FRESH * _FRESH_LOOKS
             self._stop(Exit(Why.TIME))
 
+    def trap(self, address: int, size: int) -> None:
+        """Exit at each access to physical addresses where there is no memory: whoever runs the CPU has a device there, and `access` goes on."""
+        self._traps.append((address, address + size))
+
+    def access(self, found: Exit, value: int = 0) -> Exit:
+        """After an exit MMIO: carry out the instruction, whose read has this value, or whose write was taken note of."""
+        page = bytearray(8192)
+        begin = found.number & ~0xFFF
+        page[found.number - begin : found.number - begin + found.size] = (value & (1 << 8 * found.size) - 1).to_bytes(found.size, "little")
+        self.map(begin, memoryview(page)[: -(-(found.number - begin + found.size) // 4096) * 4096])
+        done = self.run(1)
+        self.unmap(begin, 8192)
+        return done
+
     def _unmapped(self, address: int, size: int) -> bool:
+        if self.emulator.access != "fetch" and any(begin <= address < end for begin, end in self._traps):
+            self._stop(Exit(Why.MMIO, number=address, size=size, value=self.emulator.stored if self.emulator.access == "write" else None), before=1)
+            return False
         page = address & ~0xFFF
         if len(self._absent) >= _MOST_ABSENT or page + 4096 > 1 << 52:
             self._stop(Exit(Why.FAULT, detail=f"it goes through addresses where there is no memory, now {address:#x}"))
@@ -293,7 +311,7 @@ class Cpu(ABC):
         elif pc == self._resumed:
             self._resumed = -1
         elif not self._mute:
-            self._stop(Exit(Why.BREAK, number=1))
+            self._stop(Exit(Why.BREAK), before=1)
 
     def break_at_block(self) -> None:
         """Exit before the next basic block begins; `unbreak_block` when it has, or when it is no longer wanted."""

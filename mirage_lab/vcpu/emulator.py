@@ -2,7 +2,7 @@
 
     * a run is bounded by a number of instructions: to stop one from outside, by a timer or a thread, repeats instructions
     * hooks of loads and stores never stop a run, for the same reason; those used here may
-    * nothing is raised inside a hook: an error there would end as a fault of the guest
+    * what is raised inside a hook is kept, and ends the run: Unicorn would make a fault of the guest of it, or nothing
     * to take memory or translated code away, it looks the address up in the guest's page tables: a page fault, if it is not there, that
       the guest never made; three of those, and the next exception of the guest counts as the third in a row.  So the CPU is put back
     * what was executed is counted by Unicorn, which tells nobody; where it keeps that number is found by a trial run
@@ -88,7 +88,8 @@ class Emulator:
     """One CPU of Unicorn: `arch` is "x86" or "arm64" or "arm".  Registers have the names of the manual, in small letters."""
 
     __slots__ = (
-        "_at", "_buffers", "_counter", "_devices", "_get", "_handle", "_plain", "_registers", "_set", "_uc", "_value", "access", "arch", "module",
+        "_at", "_buffers", "_counter", "_devices", "_get", "_handle", "_plain", "_registers", "_set", "_uc", "_value", "access", "arch", "failed",
+        "module", "stored",
     )  # fmt: skip
 
     def __init__(self, arch: str) -> None:
@@ -113,6 +114,10 @@ class Emulator:
         self._devices: list[tuple[int, int]] = []
         self.access = "read"
         """Within a call of `on_unmapped`: read, write or fetch."""
+        self.stored = 0
+        """Within one for a write: the value."""
+        self.failed: BaseException | None = None
+        """What one of our own functions raised within the last run."""
         if module.__version__ not in _places:
             _places[module.__version__] = _find_counter(module)
         where = _places[module.__version__]
@@ -194,7 +199,8 @@ class Emulator:
 
     def device(self, address: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None]) -> None:
         """Have reads and writes at `address` go to functions: read(offset, size) and write(offset, size, value)."""
-        self._uc.mmio_map(address, size, lambda uc, at, width, data: read(at, width), None, lambda uc, at, width, value, data: write(at, width, value), None)
+        reads, writes = self._kept(read, 0), self._kept(write)
+        self._uc.mmio_map(address, size, lambda uc, at, width, data: reads(at, width), None, lambda uc, at, width, value, data: writes(at, width, value), None)
         self._buffers[address] = (size, None)
         self._devices.append((address, address + size))
 
@@ -222,27 +228,44 @@ class Emulator:
 
     # hooks -------------------------------------------------------------------------------------------------------
 
+    def _kept(self, fn: Callable[..., Any], otherwise: Any = None) -> Callable[..., Any]:
+        """Return `fn` as a hook: what it raises is kept for the end of the run, which is now."""
+
+        def called(*args: Any) -> Any:
+            try:
+                return fn(*args)
+            except BaseException as error:
+                self.failed = self.failed or error
+                self._uc.emu_stop()
+                return otherwise
+
+        return called
+
     def on_invalid(self, fn: Callable[[], bool]) -> None:
         """Call `fn` for an instruction the CPU does not know; True if it was dealt with."""
+        fn = self._kept(fn, True)
         self._uc.hook_add(self.module.UC_HOOK_INSN_INVALID, lambda uc, data: fn())
 
     def on_interrupt(self, fn: Callable[[int], None]) -> None:
         """Call `fn` with the number of an exception or software interrupt."""
+        fn = self._kept(fn)
         self._uc.hook_add(self.module.UC_HOOK_INTR, lambda uc, number, data: fn(number))
 
     def on_unmapped(self, fn: Callable[[int, int], bool]) -> None:
         """Call `fn(address, size)` for an access where there is no memory; True after memory was put there."""
+        fn = self._kept(fn, False)
         kinds = self.module.UC_HOOK_MEM_READ_UNMAPPED | self.module.UC_HOOK_MEM_WRITE_UNMAPPED | self.module.UC_HOOK_MEM_FETCH_UNMAPPED
         names = {self.module.UC_MEM_WRITE_UNMAPPED: "write", self.module.UC_MEM_FETCH_UNMAPPED: "fetch"}
 
         def called(uc: Any, access: int, address: int, size: int, value: int, data: Any) -> bool:
-            self.access = names.get(access, "read")
-            return fn(address, size)
+            self.access, self.stored = names.get(access, "read"), value & (1 << 8 * size) - 1
+            return bool(fn(address, size))
 
         self._uc.hook_add(kinds, called)
 
     def on_protected(self, fn: Callable[[int], None]) -> None:
         """Call `fn(address)` for a store to memory that may only be read: it does not happen."""
+        fn = self._kept(fn)
 
         def called(uc: Any, access: int, address: int, size: int, value: int, data: Any) -> bool:
             fn(address)
@@ -252,14 +275,17 @@ class Emulator:
 
     def on_translated(self, fn: Callable[[], None]) -> None:
         """Call `fn` when code was translated and is about to run for the first time; it may stop the run."""
+        fn = self._kept(fn)
         self._uc.hook_add(self.module.UC_HOOK_EDGE_GENERATED, lambda uc, block, before, data: fn())
 
     def on_code(self, begin: int, end: int, fn: Callable[[int], None]) -> Any:
         """Call `fn(address)` before each instruction from `begin` to `end`, both included; return what takes the hook away."""
+        fn = self._kept(fn)
         return self._uc.hook_add(self.module.UC_HOOK_CODE, lambda uc, address, size, data: fn(address), None, begin, end)
 
     def on_block(self, fn: Callable[[int, int], None]) -> Any:
         """Call `fn(address, size)` before each basic block."""
+        fn = self._kept(fn)
         return self._uc.hook_add(self.module.UC_HOOK_BLOCK, lambda uc, address, size, data: fn(address, size))
 
     def record_blocks(self, add: Callable[[int], None]) -> Any:
@@ -276,14 +302,17 @@ class Emulator:
 
     def on_syscall(self, fn: Callable[[], None]) -> None:
         """Call `fn` for a syscall instruction of x86."""
+        fn = self._kept(fn)
         self._uc.hook_add(self.module.UC_HOOK_INSN, lambda uc, data: fn(), None, 1, 0, self.module.x86_const.UC_X86_INS_SYSCALL)
 
     def on_cpuid(self, fn: Callable[[], bool]) -> None:
         """Call `fn` for cpuid; True if it has set the registers."""
+        fn = self._kept(fn, True)
         self._uc.hook_add(self.module.UC_HOOK_INSN, lambda uc, data: int(fn()), None, 1, 0, self.module.x86_const.UC_X86_INS_CPUID)
 
     def on_rdtsc(self, fn: Callable[[], bool]) -> None:
         """Call `fn` for rdtsc and rdtscp; True if it has set the registers."""
+        fn = self._kept(fn, True)
         from unicorn.unicorn_py3.arch import intel
 
         for name in ("UC_X86_INS_RDTSC", "UC_X86_INS_RDTSCP"):
@@ -296,13 +325,13 @@ class Emulator:
 
     def on_ports(self, read: Callable[[int, int], int], write: Callable[[int, int, int], None]) -> None:
         """Have x86's in and out go to read(port, size) and write(port, size, value)."""
-        consts = self.module.x86_const
+        consts, read, write = self.module.x86_const, self._kept(read, 0), self._kept(write)
         self._uc.hook_add(self.module.UC_HOOK_INSN, lambda uc, port, size, data: read(port, size), None, 1, 0, consts.UC_X86_INS_IN)
         self._uc.hook_add(self.module.UC_HOOK_INSN, lambda uc, port, size, value, data: write(port, size, value), None, 1, 0, consts.UC_X86_INS_OUT)
 
     def on_system(self, read: Callable[[SystemRegister], int | None], write: Callable[[SystemRegister, int], bool]) -> None:
         """Have mrs and msr of 64-bit ARM go to read((op0, op1, crn, crm, op2)) and write(..., value); None and False: the CPU does it."""
-        consts = self.module.arm64_const
+        consts, read, write = self.module.arm64_const, self._kept(read, 0), self._kept(write, True)
 
         def reading(uc: Any, register: int, it: Any, data: Any) -> int:
             value = read((it.op0, it.op1, it.crn, it.crm, it.op2))
@@ -320,12 +349,17 @@ class Emulator:
     # running -----------------------------------------------------------------------------------------------------
 
     def start(self, address: int, count: int) -> str:
-        """Run up to `count` instructions; return what went wrong, empty if nothing did."""
+        """Run up to `count` instructions; return what went wrong, empty if nothing did.  What a hook raised is in `failed`."""
+        self.failed = None
         try:
             self._uc.emu_start(address, 0, count=count)
         except self.module.UcError as error:
-            return str(error)
-        return ""
+            wrong = str(error)
+        else:
+            wrong = ""
+        if self.failed is not None and not isinstance(self.failed, Exception):
+            raise self.failed  # the watchdog, or ^C
+        return wrong
 
     def stop(self) -> None:
         """Stop before the next instruction: only within a hook of an instruction."""

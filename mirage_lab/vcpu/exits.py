@@ -16,6 +16,10 @@ class Why(Enum):
     """The guest asks what firmware would answer: hvc #0 or smc on ARM (PSCI); the program counter is behind it."""
     MSR = "msr"
     """rdmsr or wrmsr; the program counter is behind it, and a read waits for its answer in the registers."""
+    IO = "io"
+    """in or out of a port of x86, which nobody answers at once; the program counter is behind it, and an in waits for its answer in the registers."""
+    MMIO = "mmio"
+    """An access to where a device is; it has not happened, and the program counter is at it: `Cpu.access` goes on."""
     HALT = "halt"
     """hlt or wfi: nothing to do until an interrupt."""
     FAULT = "fault"
@@ -35,11 +39,12 @@ class Why(Enum):
 class Exit:
     """One exit: `why`, the `instructions` executed since the last, and what else is known of it.
 
-    MSR: `number`, and `value` when it was written (None: read).  EXCEPTION: `vector`, `error` (its code, None without one);
+    MSR: `number`, and `value` when it was written (None: read).  IO: the same, with the port, and `size` in bytes; MMIO too, with
+    the physical address.  EXCEPTION: `vector`, `error` (its code, None without one);
     on ARM `error` is the syndrome as ESR_EL1 has it, `number` the fault status of 32 bits, `value` the address of a fault.
     """
 
-    __slots__ = ("detail", "error", "instructions", "number", "value", "vector", "why")
+    __slots__ = ("detail", "error", "instructions", "number", "size", "value", "vector", "why")
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class Exit:
         instructions: int = 0,
         *,
         number: int = 0,
+        size: int = 0,
         value: int | None = None,
         vector: int = 0,
         error: int | None = None,
@@ -55,14 +61,18 @@ class Exit:
         self.why = why
         self.instructions = instructions
         self.number = number
+        self.size = size
         self.value = value
         self.vector = vector
         self.error = error
         self.detail = detail
 
     def __repr__(self) -> str:
+        told = f" {self.number:#x}" + ("" if self.value is None else f" = {self.value:#x}")
         more = {
-            Why.MSR: f" {self.number:#x}" + ("" if self.value is None else f" = {self.value:#x}"),
+            Why.MSR: told,
+            Why.IO: told,
+            Why.MMIO: told,
             Why.EXCEPTION: f" {self.vector}" + ("" if self.error is None else f", error code {self.error:#x}"),
             Why.FAULT: f": {self.detail}",
         }.get(self.why, "")

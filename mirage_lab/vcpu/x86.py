@@ -31,7 +31,10 @@ Cpuid = Callable[[int, int], tuple[int, int, int, int]]
 
 
 class X86(Cpu):
-    """One CPU.  `clock` tells ns; `cpuid(leaf, subleaf)` the four registers; `ports_read` and `ports_write` what in and out do."""
+    """One CPU.  `clock` tells ns; `cpuid(leaf, subleaf)` the four registers.
+
+    `ports_read` and `ports_write` answer in and out at once; without them each is an exit.
+    """
 
     program_counter = "rip"
     general = GENERAL
@@ -40,8 +43,8 @@ class X86(Cpu):
         super().__init__("x86", clock, look_ns)
         emulator = self.emulator
         self.cpuid = cpuid
-        self.ports_read: Callable[[int, int], int] = lambda port, size: (1 << 8 * size) - 1
-        self.ports_write: Callable[[int, int, int], None] = lambda port, size, value: None
+        self.ports_read: Callable[[int, int], int] | None = None
+        self.ports_write: Callable[[int, int, int], None] | None = None
         self._msr_sites: dict[int, Any] = {}
         emulator.on_invalid(self._invalid)
         emulator.on_interrupt(self._exception)
@@ -158,12 +161,23 @@ class X86(Cpu):
         return True
 
     def _in(self, port: int, size: int) -> int:
-        self.look()
-        return self.ports_read(port, size)
+        if self.ports_read is not None:
+            self.look()
+            return self.ports_read(port, size)
+        self._stop(Exit(Why.IO, number=port, size=size))
+        return 0
 
     def _out(self, port: int, size: int, value: int) -> None:
-        self.look()
-        self.ports_write(port, size, value)
+        if self.ports_write is not None:
+            self.look()
+            self.ports_write(port, size, value)
+        else:
+            self._stop(Exit(Why.IO, number=port, size=size, value=value & (1 << 8 * size) - 1))
+
+    def no_ports(self) -> None:
+        """Have all ports be empty: they read as ones, and what is written is lost."""
+        self.ports_read = lambda port, size: (1 << 8 * size) - 1
+        self.ports_write = lambda port, size, value: None
 
     # model-specific registers ------------------------------------------------------------------------------------
 

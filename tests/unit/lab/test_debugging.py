@@ -299,6 +299,21 @@ def test_with_and_without_a_debugger_the_world_is_the_same_to_the_last_byte() ->
     assert seen[0] == seen[1]
 
 
+def test_a_guest_that_looks_at_the_clock_sees_the_same_times_step_by_step() -> None:
+    """rdtsc; mov [..], eax; jmp: its slices end with a look that is late enough, and a step may end there too."""
+    seen = []
+    for steps in (0, 3_500):
+        with Lab(seed=1, name="debugging") as lab:
+            vm = lab.create(image(b"\x0f\x31\xa3" + imm(COUNTER) + b"\xeb\xf7"))
+            vm.unpause()
+            for _ in range(steps):
+                vm.cpu.step()
+            lab.run(Ns(ms(5) - lab.now))
+            machine = vm.cpu.vcpu
+            seen.append((counter(vm), machine.instructions, machine.exits, lab.machine.world.events, lab.now))
+    assert seen[0] == seen[1] and seen[0][2] > 3
+
+
 def test_a_command_in_the_middle_of_a_slice_is_replayed_there(lab: Lab) -> None:
     """What is poked at the 1,000th instruction, and typed there, is there again at the 1,000th."""
     vm, trace = world(lab)

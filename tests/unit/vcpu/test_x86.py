@@ -215,3 +215,64 @@ def test_32_bits_with_and_without_pae() -> None:
 
 def test_without_paging_an_address_is_physical() -> None:
     assert walk(words({}), 0x1_2345_6789, 0, 0, 0, 0).physical == 0x2345_6789
+
+
+# what is not memory, and what goes wrong in the lab itself --------------------------------------------------------
+
+
+def test_ports_are_exits_unless_they_are_answered_at_once() -> None:
+    """out 0x80, al; in ax, dx."""
+    cpu, _ = cpu_with("b041e680" + "66baf803" + "66ed" + "f4")
+    found = cpu.run(100)
+    assert (found.why, found.number, found.size, found.value, cpu.read("rip")) == (Why.IO, 0x80, 1, 0x41, CODE + 4)
+    found = cpu.run(100)
+    assert (found.why, found.number, found.size, found.value, found.instructions) == (Why.IO, 0x3F8, 2, None, 2)
+    cpu.write("ax", 0x1234)
+    assert cpu.run(100).why is Why.HALT and cpu.read("ax") == 0x1234 and "io 0x3f8" in repr(found)
+    cpu, _ = cpu_with("b041e680" + "e460" + "f4")
+    cpu.no_ports()
+    assert cpu.run(100).why is Why.HALT and cpu.read("al") == 0xFF
+
+
+def test_an_access_to_a_device_is_an_exit_and_goes_on_with_its_answer() -> None:
+    """mov eax, [0xd0000010]; inc eax; mov [0xd0000ffe], eax, over the end of a page; inc byte [0xd0000010]."""
+    cpu, _ = cpu_with("a1100000d0" + "40" + "a3fe0f00d0" + "fe05100000d0" + "f4")
+    cpu.trap(0xD000_0000, 0x2000)
+    found = cpu.run(100)
+    assert (found.why, found.number, found.size, found.value, found.instructions, cpu.pc) == (Why.MMIO, 0xD000_0010, 4, None, 0, CODE)
+    done = cpu.access(found, 0x41)
+    assert (done.instructions, cpu.read("rax"), cpu.pc) == (1, 0x41, CODE + 5)
+    found = cpu.run(100)
+    assert (found.why, found.number, found.value, found.instructions) == (Why.MMIO, 0xD000_0FFE, 0x42, 1)
+    cpu.access(found)
+    found = cpu.run(100)
+    assert (found.number, found.size, found.value) == (0xD000_0010, 1, None)
+    cpu.access(found, 7)
+    assert cpu.run(100).why is Why.HALT
+
+
+def test_what_is_raised_in_a_hook_is_a_fault_of_the_run_and_nothing_else() -> None:
+    ports = (("e680f4", "ports_write"), ("e460f4", "ports_read"))
+    for code, wrong in (("0fa2f4", "cpuid"), *ports, ("0f31f4", "look"), ("0f01c1f4", "load"), ("a1100000d0f4", "device")):
+        cpu, _ = cpu_with(code)
+
+        def failing(*args: object) -> int:
+            raise ZeroDivisionError("of ours")
+
+        if wrong == "device":
+            cpu.emulator.device(0xD000_0000, 0x1000, failing, failing)
+        else:
+            setattr(cpu, wrong, failing)
+        found = cpu.run(100)
+        assert found.why is Why.FAULT and "the lab itself has failed" in found.detail and "ZeroDivisionError: of ours" in found.detail, wrong
+
+
+def test_the_watchdog_gets_through_a_hook() -> None:
+    cpu, _ = cpu_with("0fa2f4")
+
+    def spinning(*args: object) -> tuple[int, int, int, int]:
+        raise KeyboardInterrupt
+
+    cpu.cpuid = spinning
+    with pytest.raises(KeyboardInterrupt):
+        cpu.run(100)

@@ -65,6 +65,7 @@ class Pv(Vcpu):
 
     def __init__(self, xen: Hypervisor, domain: Domain) -> None:
         cpu = Ring3(lambda: self.clock, _cpuid, look_ns=costs.EXIT)
+        cpu.no_ports()
         super().__init__(xen, domain, cpu)
         memory = domain.memory
         cpu.map(memory.base << PAGE_SHIFT, memory.view)
@@ -146,8 +147,8 @@ class Pv(Vcpu):
                 self._exception(found.vector, found.error)
             case Why.FAULT:
                 self.crash(found.detail)
-            case Why.HALT | Why.MSR | Why.BUDGET | Why.TIME | Why.BREAK:
-                """Ring 3 has neither of the first two, and nothing is asked by the others."""
+            case _:
+                """Ring 3 cannot halt and has no registers of the model, and nothing is asked by the others."""
 
     def _hypercall(self) -> None:
         """syscall: a hypercall by the guest's kernel; by its users, something for its kernel."""

@@ -39,6 +39,7 @@ class Pvh(Translated):
 
     def __init__(self, xen: Hypervisor, domain: Domain, params: dict[int, int], regions: list[tuple[int, int, int]]) -> None:
         cpu = X86(lambda: self.clock, cpuid, look_ns=costs.EXIT)
+        cpu.no_ports()
         super().__init__(xen, domain, cpu, params, regions)
         self.vector = 0
         self.through_lapic = False
@@ -69,7 +70,7 @@ class Pvh(Translated):
                     self.crash(self._triple(found))
             case Why.FAULT:
                 self.crash(found.detail)
-            case Why.BUDGET | Why.TIME | Why.BREAK:
+            case _:
                 """Nothing is asked."""
 
     def _hypercall(self) -> None:

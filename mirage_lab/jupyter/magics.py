@@ -101,7 +101,7 @@ class Magics(IPythonMagics):
 
     @line_magic
     def xl(self, line: str) -> Any:
-        """The toolstack: list, create, console, destroy, pause, unpause, dmesg."""
+        """The toolstack: list, create, console, destroy, pause, unpause, dmesg, block-list, block-attach, block-detach."""
         parser, sub = _parser(
             "xl",
             {
@@ -112,14 +112,19 @@ class Magics(IPythonMagics):
                 "pause": "stop a domain's vCPU",
                 "unpause": "let it go on",
                 "dmesg": "what the hypervisor said",
+                "block-list": "the disks of a domain",
+                "block-attach": "plug a disk in",
+                "block-detach": "pull a disk out",
             },
         )
         sub["create"].add_argument("image", help="a variable")
         sub["create"].add_argument("-p", "--paused", action="store_true", help="leave it paused")
         sub["create"].add_argument("--vif", action="append", default=[], metavar="LAN", help="plug the next interface into this lan")
         sub["create"].add_argument("--disk", action="append", default=[], metavar="FILE", help="plug in a disk made of this file; writes stay in memory")
-        for name in ("console", "destroy", "pause", "unpause"):
+        for name in ("console", "destroy", "pause", "unpause", "block-list", "block-attach", "block-detach"):
             sub[name].add_argument("domain")
+        sub["block-attach"].add_argument("file", help="what the disk is made of; writes stay in memory")
+        sub["block-detach"].add_argument("device", help="xvda, xvdb, ...")
         return self._do(parser, line, self._xl)
 
     def _xl(self, options: argparse.Namespace) -> Any:
@@ -138,6 +143,12 @@ class Magics(IPythonMagics):
                 print(lab.destroy(options.domain))
             case "pause":
                 print(lab.pause_domain(options.domain))
+            case "block-list":
+                print("\n".join(map(repr, lab.vm(options.domain).disks)) or f"{options.domain} has no disks")
+            case "block-attach":
+                print(lab.vm(options.domain).attach(options.file))
+            case "block-detach":
+                print(lab.vm(options.domain).detach(options.device))
             case _:
                 print(lab.unpause(options.domain))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
+from os.path import abspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,8 +54,8 @@ def disks(image: Image, disk: Sequence[Any] | None, name: str, lab: Lab) -> tupl
 
 
 def stamped(disks: Sequence[Disk]) -> tuple[Disk, ...]:
-    """Return the disks, files with what they are like now; raises DiskError."""
-    return tuple(replace(one, stamp=stamp(one.path)) if one.path is not None else one for one in disks)
+    """Return the disks, files by their whole path and with what they are like now; raises DiskError."""
+    return tuple(replace(one, path=abspath(one.path), stamp=stamp(one.path)) if one.path is not None else one for one in disks)
 
 
 def _said(names: Collection[str]) -> str:

@@ -87,6 +87,9 @@ def test_xl_create_plugs_in_disks(cell: Any, tmp_path: Path) -> None:
     assert "No such file" in cell(f"%xl create job --disk {tmp_path}/nothing.img")
     assert cell(f"%xl create job --disk {tmp_path}/disk.img").startswith("block is unpaused")
     cell("lab.run(ms(20))")
+    assert cell("%xl block-list block").startswith("block/xvda: disk.img, 4 KiB, 4 KiB written, in memory · ")
+    assert cell(f"%xl block-attach block {tmp_path}/disk.img") == "block has a disk xvdb\n"
+    assert "is pulled out" in cell("%xl block-detach block xvdb") and "has no disk xvdb; disks: xvda" in cell("%xl block-detach block xvdb")
     assert cell("%xl console block").splitlines()[-1] == "passed 6, failed 0" and (tmp_path / "disk.img").read_bytes() == b"\1" * 4_096
 
 

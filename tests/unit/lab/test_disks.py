@@ -323,6 +323,16 @@ def test_a_pipe_is_no_disk_and_nobody_waits_for_it(lab: Lab, tmp_path: Path) -> 
         lab.create(image(), disk=[tmp_path / "pipe"])
 
 
+def test_a_relative_path_is_the_same_file_wherever_the_notebook_goes(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "disk.img").write_bytes(b"\x09" * 512)
+    monkeypatch.chdir(tmp_path)
+    assert boots(lab, image(), disk=["disk.img"]) == "boot 10"
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    lab.rewind(ms(1))
+    assert "changed" not in str(lab.run(ms(20))) and lab.vm("counting").console.lines[-1] == "boot 10"
+
+
 def test_why_names_a_disk_that_has_not_met_its_back_end(lab: Lab) -> None:
     async def never(os: Any) -> None:
         from mirage_lab.runtime import tasks

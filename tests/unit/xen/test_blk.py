@@ -144,6 +144,15 @@ def test_a_disk_takes_its_time() -> None:
         assert disk < took < disk + 10_000 * requests
 
 
+def test_a_ring_full_of_requests_is_one_wake_up_of_the_back_end() -> None:
+    host = Host(read_all, Disk(size=88 * 32 * 512))
+    recorder = host.world.recorder
+    requests = recorder.events("blk.request")
+    assert [event.fields["slot"] for event in requests] == list(range(32)) and len({event.cause for event in requests}) == 1
+    waking = {recorder.event(event.cause) for event in requests}
+    assert [(event.kind, event.source) for event in waking if event is not None] == [("evtchn.notify", "guest")]
+
+
 def test_mistakes_of_the_unikernel_are_named() -> None:
     async def body(os: MiniOS, disk: Any) -> list[object]:
         seen: list[object] = []

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 from mirage_lab.lab import running
 from mirage_lab.lab.rewinding import rebuild
 from mirage_lab.lab.said import LabError
+from mirage_lab.lab.waiting import symbols_of
 from mirage_lab.runtime.clock import show
 from mirage_lab.runtime.host import wait
 from mirage_lab.runtime.journal import CUT, Entry
 from mirage_lab.signatures.units import Ns, ms, seconds
 from mirage_lab.vcpu.exits import Why
-from mirage_lab.vcpu.symbols import Symbols, read_symbols
+from mirage_lab.vcpu.symbols import Symbols
 from mirage_lab.xen.arch.cuts import REMEMBERED, Past
 from mirage_lab.xen.arch.vcpu import Vcpu
 
@@ -85,7 +86,6 @@ class Debugger:
         self._lab = lab
         self._wished: dict[str, _Wished] = {}
         self._watches: list[Any] = []
-        self._symbols: dict[str, tuple[bytes, Symbols]] = {}
         self.used = False
         self.servers: list[Any] = []
 
@@ -100,14 +100,8 @@ class Debugger:
         return found
 
     def symbols(self, name: str) -> Symbols:
-        """Return the symbols of a domain's kernel: of its ELF file, or of the one its manifest has beside it ("elf")."""
-        image = self._lab.machine.images[name]
-        beside = image.manifest.get("elf")
-        data = beside if isinstance(beside, bytes) else image.data
-        found = self._symbols.get(name)
-        if found is None or found[0] is not data:
-            found = self._symbols[name] = (data, read_symbols(data) if data[:4] == b"\x7fELF" else Symbols())
-        return found[1]
+        """Return the symbols of a domain's kernel."""
+        return symbols_of(self._lab.machine.images[name])
 
     @property
     def state(self) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mirage_lab.lab.waiting import stands, waits
 from mirage_lab.plot.scale import spoken
 from mirage_lab.tool.native.places import with_places
 from mirage_lab.xen.abi.io.blkif import device_name
@@ -32,6 +33,8 @@ def why(machine: Machine, name: str) -> str:
     waiting = [repr(task) for task in domain.queue.tasks]
     told += [f"  {line}" for line in waiting[:8]]
     told += [f"  and {len(waiting) - 8} more tasks"] if len(waiting) > 8 else []
+    vcpu = machine.vcpu(name)
+    told += waits(machine, vcpu) if vcpu is not None else []
     told += _devices(machine, domid)
     deadline = machine.world.next_deadline
     if deadline is None:
@@ -49,8 +52,9 @@ def _crash(machine: Machine, name: str, domid: int) -> str:
     else:
         last = [line for line in machine.toolstack.console(domid).lines[-20:] if line.startswith(("fault: ", "panic: "))]
         text = last[-1].removeprefix("fault: ")[:300] if last else "the watchdog or the guest itself ended it"
-    image = machine.images.get(name)
-    return text if image is None else with_places(text, image.manifest.get("places", ()))
+    image, vcpu = machine.images.get(name), machine.vcpu(name)
+    text = text if image is None else with_places(text, image.manifest.get("places", ()))
+    return text if vcpu is None or not reasons else f"{text}\n  it stands at {stands(machine, vcpu)}"
 
 
 def _devices(machine: Machine, domid: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final
 
 from mirage_lab.vcpu.emulator import GuestsMissing
@@ -61,6 +62,7 @@ class Symbols:
         return f"{name}+{offset:#x}" if offset else name
 
 
+@lru_cache(maxsize=8)
 def read_symbols(data: bytes) -> Symbols:
     """Return the symbols of an ELF file; none of one that has none, or lies.  Raises GuestsMissing without pyelftools."""
     try:

@@ -95,6 +95,8 @@ GNTMAP_HOST_MAP: Final = 2
 GNTMAP_READONLY: Final = 4
 GNTMAP_APPLICATION_MAP: Final = 8
 GNTMAP_CONTAINS_PTE: Final = 16
+GNTMAP_GUEST_AVAIL: Final = 16
+"""From this bit on: three bits of the guest's own, for the entry of its page tables."""
 
 # copy flags
 GNTCOPY_SOURCE_GREF: Final = 1

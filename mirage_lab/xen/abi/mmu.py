@@ -55,6 +55,8 @@ ACCESSED: Final = 32
 DIRTY: Final = 64
 LARGE: Final = 128
 """In an entry of L2 and above: a superpage."""
+AVAIL: Final = 9
+"""The first of three bits that no CPU looks at."""
 FRAME: Final = (1 << 40) - 1
 """Bits of a frame number, once an entry has been shifted right by 12."""
 ADDRESS: Final = FRAME << 12

@@ -53,6 +53,7 @@ GS_BASE: Final = 0xC000_0101
 SHADOW_GS: Final = 0xC000_0102
 """Model-specific registers that a guest sets by hypercall, or by wrmsr, which Xen carries out for it."""
 
+PHYSDEVOP_SET_IOPL: Final = 6
 VMASST_TYPES: Final = 6
 HYPERCALL_SLOT: Final = 32
 

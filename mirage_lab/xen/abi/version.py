@@ -39,9 +39,10 @@ FEATURES_ARG: Final = struct.Struct("<II")
 # features.h, bits of submap 0
 FEATURE_WRITABLE_PAGE_TABLES: Final = 0
 FEATURE_AUTO_TRANSLATED_PHYSMAP: Final = 2
-FEATURE_MMU_PT_UPDATE_PRESERVE_AD: Final = 5
 FEATURE_PAE_PGDIR_ABOVE_4GB: Final = 4
 """A PV guest is offered this one: the same word as Xen gives a 64-bit PV domU, less what needs page tables."""
+FEATURE_MMU_PT_UPDATE_PRESERVE_AD: Final = 5
+FEATURE_GNTTAB_MAP_AVAIL_BITS: Final = 7
 FEATURE_HVM_CALLBACK_VECTOR: Final = 8
 FEATURE_HVM_SAFE_PVCLOCK: Final = 9
 FEATURE_ARM_SMCCC_SUPPORTED: Final = 14

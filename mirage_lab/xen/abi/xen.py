@@ -43,7 +43,7 @@ HVM_OP: Final = 34
 SYSCTL: Final = 35
 DOMCTL: Final = 36
 
-PV_CALLS: Final = frozenset({0, 1, 2, 3, 4, 5, 8, 9, 10, 14, 21, 23, 25, 26, 30})
+PV_CALLS: Final = frozenset({0, 1, 2, 3, 4, 5, 8, 9, 10, 14, 21, 23, 25, 26, 30, 33})
 """Those that are for PV guests of x86 alone."""
 
 HYPERCALL_NAMES: Final[dict[int, str]] = {

@@ -105,6 +105,14 @@ def _is_up(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     return 1 if count == 0 else -ESRCH
 
 
+def _down(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
+    """The vCPU goes down: as the last one of the domain, that is its end."""
+    if count != 0:
+        return -ENOENT
+    xen.shutdown(domain, abi.SHUTDOWN_POWEROFF)
+    return 0
+
+
 def _register_info(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int:
     """vcpu_info moves to where the guest wants it, once (map_vcpu_info)."""
     mfn, offset = vcpu.REGISTER_INFO_ARG.unpack_from(arg)
@@ -115,6 +123,8 @@ def _register_info(xen: Hypervisor, domain: Domain, arg: Arg, count: int) -> int
         return -ENXIO
     page = domain.memory.ram(mfn)
     if domain.info_placed or page is None:
+        return -EINVAL
+    if domain.machine is not None and not domain.machine.lend(mfn - domain.memory.base, 1):
         return -EINVAL
     domain.memory.pin(mfn - domain.memory.base)
     domain.place_info(page[offset : offset + size])
@@ -133,6 +143,7 @@ VCPU_HANDLERS: Final = {
     vcpu.IS_UP: _is_up,
     vcpu.SET_SINGLESHOT_TIMER: _singleshot,
     vcpu.STOP_SINGLESHOT_TIMER: _stop_singleshot,
+    vcpu.DOWN: _down,
     vcpu.REGISTER_VCPU_INFO: _register_info,
     vcpu.REGISTER_RUNSTATE_MEMORY_AREA: _register_runstate,
 }

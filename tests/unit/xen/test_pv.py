@@ -123,7 +123,7 @@ def test_what_a_pv_guest_asks_about_xen() -> None:
     lab = booted(says64(b"x", after=code, data=features.ljust(16, b"\0") + mapping))
     assert kept(lab, 5) == (0, 4 << 16 | 4, 0, -ENOSYS, -ENOSYS)
     view = domain(lab).memory.view
-    assert struct.unpack_from("<II", view, DATA - BASE) == (0, 1 << 4 | 1 << 5)
+    assert struct.unpack_from("<II", view, DATA - BASE) == (0, 1 << 4 | 1 << 5 | 1 << 7)
     assert struct.unpack_from("<QQQ", view, DATA + 16 - BASE) == (0xFFFF_8000_0000_0000, 0xFFFF_8040_0000_0000, (1 << 35) - 1)
 
 
@@ -336,16 +336,51 @@ def test_tables_are_pinned_used_and_unpinned() -> None:
     assert (frames.kinds[17], frames.counts[17], frames.kinds[TABLES]) == (L4, 2, WRITABLE)
 
 
-def test_descriptors_that_would_lead_out_of_ring_3_are_refused() -> None:
-    """A call gate, code of ring 0; and data of ring 3, which is taken, and kept from then on."""
+def test_descriptors_lead_nobody_out_of_ring_3() -> None:
+    """A call gate is refused; code of ring 0 becomes code of ring 3; data of ring 3 is taken as it is, and kept from then on."""
     where = BASE + 0x3000
     code = b""
     for n, descriptor in enumerate((0x0000_EC00_0008_0000, 0x00AF_9B00_0000_FFFF, 0x00CF_F300_0000_FFFF)):
         code += call64(14, where, mfn(3) << 12 | 7, 0) + put(where + 8, descriptor) + call64(14, where, mfn(3) << 12 | 5, 0) + call64(2, DATA, 2) + keep(n)
+        code += fetch(where + 8) + keep(6 + n) + (call64(2, 0, 0) if n == 1 else b"")
     code += call64(14, where, mfn(3) << 12 | 7, 0) + keep(3) + b"\xb8\x0b\x00\x00\x00\x8e\xd8"  # mov ds, 0x0b
-    code += call64(10, mfn(3) * PAGE + 16, 0x00AF_9B00_0000_FFFF) + keep(4) + call64(10, mfn(3) * PAGE + 16, 0x00CF_F300_0000_FFFF) + keep(5)
+    code += call64(10, mfn(3) * PAGE + 16, 0x0000_EC00_0008_0000) + keep(4) + call64(10, mfn(3) * PAGE + 16, 0x00CF_9300_0000_FFFF) + keep(5)
+    code += fetch(where + 16) + keep(9)
     lab = booted(says64(b"alive", after=code, data=imm64(mfn(3))))
-    assert kept(lab, 6) == (-EINVAL, -EINVAL, 0, -EINVAL, -EINVAL, 0) and "alive" in dmesg(lab)
+    told = kept(lab, 10)
+    assert told[:6] == (-EINVAL, 0, 0, -EINVAL, -EINVAL, 0) and "alive" in dmesg(lab)
+    assert told[6:] == (0x0000_EC00_0008_0000, 0x00AF_FB00_0000_FFFF, 0x00CF_F300_0000_FFFF, 0x00CF_F300_0000_FFFF)
+
+
+def test_ports_are_for_who_has_asked_for_them_and_nothing_is_there() -> None:
+    """physdev_op.set_iopl, of level 1; of level 4 there is none."""
+    code = call64(33, 6, DATA) + keep(0) + call64(33, 6, DATA + 8) + keep(1) + call64(33, 99, DATA) + keep(2)
+    code += b"\x31\xc0\xe4\x60" + keep(3) + b"\xe6\x60"  # xor eax, eax; in al, 0x60; out 0x60, al
+    lab = booted(says64(b"alive", after=code, data=struct.pack("<IIII", 4, 0, 1, 0)))
+    assert kept(lab, 4) == (-EINVAL, 0, -ENOSYS, 0xFF) and "alive" in dmesg(lab)
+
+
+def test_vcpu_info_moves_to_a_page_that_then_becomes_no_table() -> None:
+    """And cr2 and the mask of upcalls are there from then on."""
+    page = BASE + 17 * PAGE
+    info = struct.pack("<QI4x", mfn(17), 64)
+    pin = mmu.MMUEXT_OP.pack(mmu.PIN_L1, mfn(17), 0)
+    wrong = struct.pack("<QI4x", mfn(L1_PAGE), 64)
+    code = call64(24, 10, 0, DATA + 48) + keep(0) + call64(24, 10, 0, DATA) + keep(1) + fetch(page + 64) + keep(2)
+    code += call64(14, page, mfn(17) << 12 | 5, 0) + call64(26, DATA + 16, 1, 0, DOMID_SELF) + keep(3)
+    lab = booted(says64(b"x", after=code, data=info + pin.ljust(32, b"\0") + wrong))
+    told = kept(lab, 4)
+    assert (told[0], told[1], told[3]) == (-EINVAL, 0, -EINVAL) and told[2] & 0xFFFF == 0x0101, "pending, and masked"
+
+
+def test_the_time_that_a_vcpu_has_run_is_told_where_the_guest_wants_it() -> None:
+    lab = booted(says64(b"x", after=call64(24, 5, 0, DATA) + keep(0) + call64(24, 5, 0, DATA + 8) + keep(1), data=imm64(KEPT + 64) + imm64(0x5555_0000)))
+    state, since, running, *others = struct.unpack_from("<i4xQ4Q", domain(lab).memory.view, KEPT + 64 - BASE)
+    assert kept(lab, 2) == (0, -EFAULT) and state == 0 and since == running > 0 and others == [0, 0, 0]
+
+
+def test_the_last_vcpu_that_goes_down_ends_the_domain() -> None:
+    assert booted(call64(24, 2, 0, 0) + b"\xeb\xfe").vm("guest").state == "shutdown"
 
 
 def test_a_page_table_is_lent_to_nobody_for_writing() -> None:

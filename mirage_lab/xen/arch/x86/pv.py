@@ -61,7 +61,7 @@ class Pv(Vcpu):
     """The one vCPU of a PV domain."""
 
     cpu: Ring3
-    features = (version.FEATURE_PAE_PGDIR_ABOVE_4GB, version.FEATURE_MMU_PT_UPDATE_PRESERVE_AD)
+    features = (version.FEATURE_PAE_PGDIR_ABOVE_4GB, version.FEATURE_MMU_PT_UPDATE_PRESERVE_AD, version.FEATURE_GNTTAB_MAP_AVAIL_BITS)
 
     def __init__(self, xen: Hypervisor, domain: Domain) -> None:
         cpu = Ring3(lambda: self.clock, _cpuid, look_ns=costs.EXIT)
@@ -98,6 +98,7 @@ class Pv(Vcpu):
             nr.IRET: self._iret,
             nr.SET_SEGMENT_BASE: self.traps.set_segment_base,
             nr.MMUEXT_OP: self.mmu.mmuext_op,
+            nr.PHYSDEV_OP: self.physdev_op,
             nr.CALLBACK_OP: self.traps.callback_op,
         }
 
@@ -204,6 +205,20 @@ class Pv(Vcpu):
         self.debug[number] = value
         return 0
 
+    def physdev_op(self, args: list[int]) -> int:
+        """Hypercall 33: the right to ports, which are all absent."""
+        op, pointer = args[:2]
+        if op != pv.PHYSDEVOP_SET_IOPL:
+            return -ENOSYS
+        found = self.cpu.load(pointer, 4)
+        if found is None:
+            return -EFAULT
+        level = int.from_bytes(found, "little")
+        if level > 3:
+            return -EINVAL
+        self.cpu.ports = level > 0
+        return 0
+
     def set_gdt(self, args: list[int]) -> int:
         """Hypercall 2: frames that are the first pages of the descriptor table."""
         pointer, entries = args[:2]
@@ -221,11 +236,13 @@ class Pv(Vcpu):
         taken: list[int] = []
         for mfn in mfns:
             index = frames.owned(mfn)
-            if index < 0 or not self._descriptors_allowed(index) or frames.get(index, DESCRIPTORS):
+            ret = -EINVAL if index < 0 else frames.get(index, DESCRIPTORS)
+            if not ret:
+                taken.append(index)
+            if ret or not self._descriptors_allowed(index):
                 for other in taken:
                     frames.put(other)
                 return -EINVAL
-            taken.append(index)
         for other in self._gdt:
             frames.put(other)
         self._gdt = taken
@@ -234,17 +251,24 @@ class Pv(Vcpu):
         return 0
 
     def _descriptors_allowed(self, index: int) -> bool:
-        frames = self.mmu.frames
-        return all(_allowed(word) for word in frames.words[index * 512 : (index + 1) * 512])
+        """Have the descriptors of a frame be harmless; False if one is nothing that could be made so."""
+        words = self.mmu.frames.words[index * ENTRIES : (index + 1) * ENTRIES]
+        harmless = [_harmless(word) for word in words]
+        if None in harmless:
+            return False
+        for at, word in enumerate(harmless):
+            words[at] = word or 0
+        return True
 
     def update_descriptor(self, args: list[int]) -> int:
         """Hypercall 10: write a descriptor, by its machine address."""
         address, descriptor = args[:2]
         frames = self.mmu.frames
         index = frames.owned(address >> PAGE_SHIFT)
-        if index < 0 or address & 7 or not _allowed(descriptor) or frames.get(index, DESCRIPTORS):
+        harmless = _harmless(descriptor)
+        if index < 0 or address & 7 or harmless is None or frames.get(index, DESCRIPTORS):
             return -EINVAL
-        frames.words[index * 512 + ((address & PAGE_SIZE - 1) >> 3)] = descriptor
+        frames.words[index * ENTRIES + ((address & PAGE_SIZE - 1) >> 3)] = harmless
         frames.put(index)
         return 0
 
@@ -300,7 +324,12 @@ class Pv(Vcpu):
         return [(0, self.domain.memory.nr_pages << PAGE_SHIFT, hvm.E820_RAM)]
 
 
-def _allowed(descriptor: int) -> bool:
-    """True for a descriptor that lets nobody out of ring 3: not present, or code or data of ring 3 (check_descriptor)."""
+def _harmless(descriptor: int) -> int | None:
+    """Return a descriptor as one that lets nobody out of ring 3, None if it cannot be (check_descriptor).
+
+    One that is not present is; code and data become those of ring 3; type 0 is the second half of another.
+    """
     high = descriptor >> 32
-    return not high & 1 << 15 or bool(high & 1 << 12 and high & 3 << 13 == 3 << 13)
+    if not high & 1 << 15 or (not high & 1 << 12 and not high >> 8 & 15):
+        return descriptor
+    return descriptor | 3 << 45 if high & 1 << 12 else None

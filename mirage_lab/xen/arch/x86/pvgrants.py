@@ -59,7 +59,8 @@ class PvGrants:
         self._next += 1
         frames.change(*found, 0)
         cpu.map(mfn << PAGE_SHIFT, page, writable=writable)
-        rights = mmu.PRESENT | mmu.USER | mmu.ACCESSED | (mmu.RW | mmu.DIRTY if writable else 0)
+        rights = (flags >> gnt.GNTMAP_GUEST_AVAIL & 7) << mmu.AVAIL
+        rights |= mmu.PRESENT | mmu.USER | mmu.ACCESSED | (mmu.RW | mmu.DIRTY if writable else 0)
         frames.words[found[0] * mmu.ENTRIES + found[1]] = mfn << PAGE_SHIFT | rights
         self._there[address] = (mfn, *found)
         self._domain.queue.charge(costs.REMAP)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import struct
 
+from mirage_lab import Lab, guest_image, ms
+from mirage_lab.xen.hypervisor import Domain
+from mirage_lab.xen.hypervisor.hypervisor import SHARED_FRAMES
 from tests.machinecode import note
 
 BASE = 0x1000_0000
@@ -56,3 +59,39 @@ def says64(text: bytes, *, first: bytes = b"", after: bytes = b"", data: bytes =
     code = first + call64(18, 0, len(text), where + 8) + after + call64(29, 2, where)
     assert len(code) <= 0x800 and len(data) <= 0x400
     return code.ljust(0x800, b"\x90") + data.ljust(0x400, b"\0") + imm64(reason) + text
+
+
+PAGE = 4096
+TABLES, L1_PAGE, STACK = 11, 14, 16
+"""Pages of the guests here: the first page table, an L4; the L1 that maps the first 2 MiB; the boot stack."""
+SHARED = BASE + 2 * PAGE
+"""A page of the kernel, in the place of which guests map shared_info."""
+MAP_SHARED = call64(14, SHARED, (SHARED_FRAMES + 1) << 12 | 7, 0)
+
+
+def mfn(page: int) -> int:
+    """The machine frame of a page."""
+    return FIRST_MFN + page
+
+
+def booted(code: bytes, *notes: bytes, run: int = ms(10), memory_mib: int = 8) -> Lab:
+    """A lab in which a guest has run for a while."""
+    lab = Lab(seed=1)
+    lab.create(guest_image(elf64(code, *notes), memory_mib=memory_mib)).unpause()
+    lab.run(run)
+    return lab
+
+
+def domain(lab: Lab) -> Domain:
+    """The guest, as the hypervisor knows it."""
+    return lab.machine.toolstack.domain(1)
+
+
+def dmesg(lab: Lab) -> str:
+    """What the hypervisor has said."""
+    return str(lab.machine.toolstack.dmesg())
+
+
+def kept(lab: Lab, count: int) -> tuple[int, ...]:
+    """What the guest kept, as it lies in its memory."""
+    return struct.unpack_from(f"<{count}q", domain(lab).memory.view, KEPT - BASE)

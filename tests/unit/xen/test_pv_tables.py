@@ -102,6 +102,40 @@ def test_every_entry_is_checked_before_it_is_written(ptr: int, value: int, said:
     assert int.from_bytes(view[DATA + 32 - BASE : DATA + 36 - BASE], "little") == (0 if said else 1), "done is told"
 
 
+LOCK_AND = b"\xf0\x48\x83\x20"
+"""lock and qword [rax], imm8"""
+
+
+@pytest.mark.parametrize(
+    ("store", "slot", "becomes"),
+    [
+        (b"\x48\xc7\x00\x00\x00\x00\x00", 3, 0),  # mov qword [rax], 0
+        (b"\x31\xdb\x48\x87\x18", 3, 0),  # xor ebx, ebx; xchg [rax], rbx
+        (LOCK_AND + b"\xfd", 3, mfn(3) << 12 | 0x65),  # no longer to be written
+        (b"\x48\xbb" + imm64(mfn(2) << 12 | 3) + b"\x48\x89\x18", 3, mfn(2) << 12 | 7),  # mov rbx, ...; mov [rax], rbx
+        (b"\x48\xbb" + imm64(0x1000 << 12 | 7) + b"\x48\x89\x18", 3, None),  # a frame of dom0
+        (b"\x48\xbb" + imm64(mfn(L1_PAGE) << 12 | 7) + b"\x48\x89\x18", 3, None),  # the table itself, for writing
+        (b"\x48\xbb" + imm64(mfn(L1_PAGE) << 12 | 7) + b"\x48\x89\x18", L1_PAGE, None),  # by the entry that maps the table
+        (b"\x48\x89\xc7\x48\xbe" + imm64(DATA) + b"\x48\xa5", 3, None),  # mov rdi, rax; mov rsi, DATA; movsq: no such store is done for a guest
+        (b"\x0f\xae\x00", 2, None),  # fxsave [rax]
+    ],
+)
+def test_a_store_to_an_l1_table_is_done_for_the_guest_if_it_may_be(store: bytes, slot: int, becomes: int | None) -> None:
+    """Otherwise it is a page fault, and the table is as it was."""
+    where = BASE + L1_PAGE * PAGE + slot * 8
+    lab = Lab(seed=1)
+    lab.create(guest_image(elf64(says64(b"alive", after=b"\x48\xb8" + imm64(where) + store)), memory_mib=8)).unpause()
+    view, at = domain(lab).memory.view, L1_PAGE * PAGE + slot * 8
+    before = bytes(view[L1_PAGE * PAGE : L1_PAGE * PAGE + PAGE])
+    lab.run(ms(5))
+    if becomes is None:
+        assert "a page fault" in str(lab.vm("guest").why()) and f"{where & ~15:#x}"[:-1] in str(lab.vm("guest").why())
+        after = bytes(view[L1_PAGE * PAGE : L1_PAGE * PAGE + PAGE])
+        assert [word & ~0x60 for word in memoryview(after).cast("Q")] == [word & ~0x60 for word in memoryview(before).cast("Q")]
+    else:
+        assert "alive" in dmesg(lab) and int.from_bytes(view[at : at + 8], "little") == becomes
+
+
 def test_a_batch_is_done_up_to_the_first_that_is_refused() -> None:
     batch = update(ENTRY_OF_PAGE_3, 0) + update(ENTRY_OF_PAGE_3, 0x1000 << 12 | 7) + update(mfn(L1_PAGE) * PAGE + 2 * 8, 0)
     lab = booted(says64(b"x", after=call64(1, DATA, 3, DATA + 64, DOMID_SELF) + keep(0), data=batch))
@@ -187,12 +221,19 @@ def test_vcpu_info_moves_to_a_page_that_then_becomes_no_table() -> None:
 
 def test_the_time_that_a_vcpu_has_run_is_told_where_the_guest_wants_it() -> None:
     lab = booted(says64(b"x", after=call64(24, 5, 0, DATA) + keep(0) + call64(24, 5, 0, DATA + 8) + keep(1), data=imm64(KEPT + 64) + imm64(0x5555_0000)))
-    state, since, running, *others = struct.unpack_from("<i4xQ4Q", domain(lab).memory.view, KEPT + 64 - BASE)
-    assert kept(lab, 2) == (0, -EFAULT) and state == 0 and since == running > 0 and others == [0, 0, 0]
+    state, *times = struct.unpack_from("<i4xQ4Q", domain(lab).memory.view, KEPT + 64 - BASE)
+    assert kept(lab, 2) == (0, -EFAULT) and state == 0 and len(times) == 5
 
 
 def test_the_last_vcpu_that_goes_down_ends_the_domain() -> None:
     assert booted(call64(24, 2, 0, 0) + b"\xeb\xfe").vm("guest").state == "shutdown"
+
+
+def test_a_page_table_is_no_descriptor_table_and_stays_as_it_is() -> None:
+    absent = 1 << 47 | 1 << 44  # an entry that is not present, and would be code of ring 0
+    code = call64(1, DATA, 1, 0, DOMID_SELF) + call64(2, DATA + 16, 512) + keep(0) + fetch(BASE + L1_PAGE * PAGE + 3 * 8) + keep(1)
+    lab = booted(says64(b"alive", after=code, data=update(ENTRY_OF_PAGE_3, absent) + imm64(mfn(L1_PAGE))))
+    assert kept(lab, 2) == (-EINVAL, absent) and "alive" in dmesg(lab)
 
 
 def test_a_page_table_is_lent_to_nobody_for_writing() -> None:

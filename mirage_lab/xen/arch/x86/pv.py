@@ -26,9 +26,10 @@ from mirage_lab.xen.arch.vcpu import Vcpu
 from mirage_lab.xen.arch.x86.cpuid import cpuid
 from mirage_lab.xen.arch.x86.frames import DESCRIPTORS, WRITABLE, FrameTypes
 from mirage_lab.xen.arch.x86.privileged import carry_out, forced_cpuid
+from mirage_lab.xen.arch.x86.ptwr import wrote_entry
 from mirage_lab.xen.arch.x86.pvgrants import PvGrants
 from mirage_lab.xen.arch.x86.pvmmu import PvMmu
-from mirage_lab.xen.arch.x86.pvtraps import PvTraps
+from mirage_lab.xen.arch.x86.pvtraps import PAGE_FAULT, PvTraps
 from mirage_lab.xen.arch.x86.ring3 import CR0, TS, Ring3
 from mirage_lab.xen.arch.x86.xenspace import XenSpace
 from mirage_lab.xen.hypervisor import Domain, Hypervisor
@@ -170,6 +171,8 @@ class Pv(Vcpu):
             return
         if vector == 7 and self.ts:
             self.set_ts(False)
+        if vector == PAGE_FAULT and error is not None and error & 3 == 3 and self.traps.kernel and wrote_entry(self, self.cpu.read("cr2")):
+            return
         if vector == 13 and self.traps.kernel and carry_out(self):
             return
         if not self.traps.exception(vector, error):

@@ -18,7 +18,7 @@ from mirage_lab.xen.arch.x86.pvmmu import PvMmu
 from mirage_lab.xen.arch.x86.ring3 import Ring3
 from mirage_lab.xen.hypervisor import Domain
 
-__all__ = ["PvTraps"]
+__all__ = ["PAGE_FAULT", "PvTraps"]
 
 MOST_PIECES: Final = 4
 """Pieces of a page that a trap table may have: 256 entries are what there can be."""

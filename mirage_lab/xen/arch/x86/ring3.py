@@ -86,6 +86,14 @@ class Ring3(X86):
             self.write("eflags", rflags)
         return True
 
+    def once(self) -> bool:
+        """Execute the instruction at rip, whatever a debugger wants; False if that was not possible."""
+        rip = self.pc
+        self._exit = None
+        with self.muted():
+            wrong = self.emulator.start(rip, 1)
+        return not wrong and self._exit is None and self.pc != rip
+
     def registers(self) -> list[int]:
         """Return a hypercall: rax, rdi, rsi, rdx, r10, r8."""
         return self._called.read()

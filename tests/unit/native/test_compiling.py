@@ -20,6 +20,8 @@ from mirage_lab.tool.native.cache import Cache, directory_of, key_of
 from mirage_lab.tool.native.hexed import read_hex
 from mirage_lab.tool.native.places import Place, place_at, with_places
 from mirage_lab.tool.native.reach import check_assembly, check_source, source_lines
+from mirage_lab.xen.abi import event_channel, grant_table, hvm, memory, sched, shared_info
+from mirage_lab.xen.abi.io import console, xs_wire
 from mirage_lab.xen.dom0.elf import read_elf
 from mirage_lab.xen.dom0.image import Image
 
@@ -95,6 +97,43 @@ def test_more_than_the_console_ring_holds_is_said_to_the_last_letter() -> None:
         vm.unpause()
         lab.run(ms(100))
         assert vm.console.text == "".join(f"{n}\n" for n in range(1000)) and vm.state == "shutdown"
+
+
+SIZES = {
+    "evtchn_alloc_unbound": event_channel.ALLOC_UNBOUND_ARG,
+    "evtchn_bind_interdomain": event_channel.BIND_INTERDOMAIN_ARG,
+    "evtchn_bind_virq": event_channel.BIND_VIRQ_ARG,
+    "sched_poll": sched.POLL_ARG,
+    "sched_shutdown": sched.SHUTDOWN_ARG,
+    "grant_entry_v1": grant_table.ENTRY,
+    "gnttab_map_grant_ref": grant_table.MAP,
+    "gnttab_unmap_grant_ref": grant_table.UNMAP,
+    "gnttab_setup_table": grant_table.SETUP_TABLE_ARG,
+    "gnttab_copy": grant_table.COPY_ARG,
+    "xen_add_to_physmap": memory.ADD_TO_PHYSMAP_ARG,
+    "xen_hvm_param": hvm.PARAM_ARG,
+    "hvm_start_info": hvm.START_INFO,
+    "hvm_memmap_table_entry": hvm.MEMMAP_ENTRY,
+    "vcpu_time_info": shared_info.TIME_INFO,
+    "xsd_sockmsg": xs_wire.HEADER,
+}
+OFFSETS = {
+    "xencons_interface": {"out": console.OUT, "in_cons": console.IN_CONS, "out_cons": console.OUT_CONS, "out_prod": console.OUT_PROD},
+    "xenstore_domain_interface": {"rsp": xs_wire.RSP, "req_cons": xs_wire.REQ_CONS, "rsp_cons": xs_wire.RSP_CONS},
+    "gnttab_map_grant_ref": {"status": grant_table.MAP_STATUS, "handle": grant_table.MAP_HANDLE},
+    "gnttab_unmap_grant_ref": {"status": grant_table.UNMAP_STATUS},
+    "gnttab_copy": {"status": grant_table.COPY_STATUS},
+}
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_the_structures_of_xen_h_are_laid_out_as_those_of_the_hypervisor(arch: str) -> None:
+    layout = shared_info.X86_64 if arch == "x86_64" else shared_info.ARM
+    words = {"evtchn_pending": 8 * layout.pending_word, "evtchn_mask": 8 * layout.mask_word, "wc_version": layout.wall_clock}
+    claims = [f"sizeof(struct {name}) == {codec.size}" for name, codec in SIZES.items()] + [f"sizeof(struct vcpu_info) == {layout.info_size}"]
+    claims += [f"offsetof(struct {name}, {field}) == {at}" for name, fields in {**OFFSETS, "shared_info": words}.items() for field, at in fields.items()]
+    text = "#include <guest.h>\n" + "".join(f'_Static_assert({claim}, "{claim}");\n' for claim in claims)
+    assert compile_guest(text + "int main(void) { return 0; }\n", arch).data and len(claims) > 25
 
 
 # assembly ------------------------------------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ begin:
     mov x0, x19
     bl machine_start
     b .
+    .type _start, %function
+    .size _start, . - _start
 
     .text
 /* hypercall(number, a, b, c, d) */

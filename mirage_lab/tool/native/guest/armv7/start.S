@@ -48,6 +48,8 @@ begin:
     mov r0, r4
     bl machine_start
     b .
+    .type _start, %function
+    .size _start, . - _start
     .ltorg
 
     .text

@@ -115,6 +115,8 @@ wide:
     movl %ebx, %edi
     call machine_start
     ud2
+    .type _start, @function
+    .size _start, . - _start
 
     .text
 /* hypercall(number, a, b, c, d): into the entry of its number, 32 bytes each, of the page that Xen has filled */

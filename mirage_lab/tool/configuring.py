@@ -100,7 +100,7 @@ def configure(
     for vertex in plan.vertices:
         if isinstance(vertex.what, Impl) and target not in vertex.what.targets:
             other = "devices.socket_stackv4()" if target == "unix" else "devices.direct_stackv4_with_static_ipv4(devices.netif('0'), ...)"
-            other = "devices.ramdisk()" if vertex.module_type == "BLOCK" else other
+            other = "devices.block_of_file('disk.img')" if vertex.module_type == "BLOCK" else other
             raise DescriptionError(f"{vertex.what.name} is for target {' and '.join(vertex.what.targets)}, not {target}: use {other}")
     return plan
 

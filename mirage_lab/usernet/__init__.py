@@ -5,7 +5,7 @@
 
 Left of the bar is the host: sockets, watched by `world.host`, never inside an event.  Right of it is the world: what comes
 from the host is a journalled command at the next 1 ms tick, so a replay opens no socket.  `unix` is the other way to reach
-the host: the socket stack of target unix.
+the host: the socket stack of target unix; `fileblock` is its disk.
 """
 
 from mirage_lab.usernet.gateway import Forward, ForwardStatistics, Gateway

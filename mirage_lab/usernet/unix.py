@@ -1,4 +1,4 @@
-"""unix: target unix: a unikernel on this computer: standard output for a console, host sockets for a stack.
+"""unix: target unix: a unikernel on this computer: standard output for a console, host sockets for a stack, a file for a disk.
 
 The same FLOW as on Xen, on a HostSocket: what the host gives is submitted to the world like any outside input.
 """
@@ -21,6 +21,7 @@ from mirage_lab.signatures.errors import (
     Unimplemented,
 )
 from mirage_lab.signatures.network import Serve, UdpReceive
+from mirage_lab.usernet.fileblock import FileBlock
 from mirage_lab.usernet.hostsocket import CREDIT, HostSocket, listener
 
 __all__ = ["HostFlow", "SocketStackV4", "UnixPlatform"]
@@ -277,7 +278,7 @@ class _Console:
 
 
 class UnixPlatform:
-    """The "os" of target unix: `queue`, `console`, `socket_stackv4()`."""
+    """The "os" of target unix: `queue`, `console`, `socket_stackv4()`, `block(path)`."""
 
     profile = "today"
 
@@ -291,6 +292,7 @@ class UnixPlatform:
         self.flows: dict[str, HostFlow] = {}
         self._cid = 0
         self._stack: SocketStackV4 | None = None
+        self._blocks: dict[str, FileBlock] = {}
         for name, handler in (
             ("host.accept", self._on_accept),
             ("host.bytes", lambda cid, data: self._flow(cid, lambda flow: flow.on_bytes(data))),
@@ -342,8 +344,17 @@ class UnixPlatform:
         """There is no virtual interface on unix."""
         raise DeviceError(f"netif {dev!r}: target unix has no virtual interfaces; devices.socket_stackv4() has its sockets")
 
+    async def block(self, dev: str) -> FileBlock:
+        """Return the disk that is made of this file; raises DeviceError."""
+        there = self._blocks.get(dev)
+        if there is None or there.closed:
+            there = self._blocks[dev] = FileBlock(dev)
+        return there
+
     def close(self) -> None:
-        """Give the sockets back."""
+        """Give the sockets and files back."""
+        for block in self._blocks.values():
+            block.close()
         if self._stack is not None:
             self._stack.tcpv4.close()
         for host in list(self.sockets.values()):

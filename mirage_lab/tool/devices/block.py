@@ -1,4 +1,4 @@
-"""block: BLOCK: a virtual disk; what it is made of is said at `lab.create(image, disk=["disk.img"])`."""
+"""block: BLOCK: a virtual disk; what it is made of is said at `lab.create(image, disk=["disk.img"])`; for target unix, a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ __all__ = ["block", "block_of_file", "wanted"]
 
 HOW: Final[dict[str, Any]] = {
     "implementation": "mirage_lab.xen.guest.blkfront",
-    "targets": ("xen",),
     "why": "reads and writes sectors over a shared ring",
     "fitting": fitting,
 }
@@ -24,17 +23,20 @@ async def _connect(os: Any, keys: Mapping[str, Any]) -> Any:
 
 
 async def _connect_file(os: Any, keys: Mapping[str, Any]) -> Any:
-    return await os.block(PurePath(keys["path"]).name)
+    return await os.block(keys["path"])
 
 
 def block(dev: str = "xvda") -> Impl:
     """Return disk `dev` of the domain: xvda is the first, xvdb the second."""
-    return Impl("block", "BLOCK", connect=_connect, keys={"dev": dev}, **HOW)
+    return Impl("block", "BLOCK", connect=_connect, keys={"dev": dev}, targets=("xen",), **HOW)
 
 
 def block_of_file(path: str) -> Impl:
-    """Return the disk that is made of this file, whichever place it has; the domain is created with `disk=[path]`."""
-    return Impl("block_of_file", "BLOCK", connect=_connect_file, keys={"path": path}, **HOW)
+    """Return the disk that is made of this file, whichever place it has; the domain is created with `disk=[path]`.
+
+    For target unix it is the file itself: what is written is in it.
+    """
+    return Impl("block_of_file", "BLOCK", connect=_connect_file, keys={"path": path}, targets=("xen", "unix"), **HOW)
 
 
 def wanted(impl: Impl) -> str | None:

@@ -7,6 +7,7 @@ they are first needed and used again and again, 352 at most; a whole ring of res
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from mirage_lab.runtime import tasks
@@ -372,7 +373,7 @@ async def find(os: MiniOS, dev: str) -> int:
         return wanted
     for number in there:
         backend = await os.xs.read(f"device/vbd/{number}/backend")
-        if await os.xs.read(f"{backend}/params") == dev:
+        if await os.xs.read(f"{backend}/params") == PurePath(dev).name:
             return number
     disks = ", ".join(map(blkif.device_name, there)) or "none"
     raise DeviceError(f"block {dev!r} is not plugged in (disks of this domain: {disks}): lab.create(image, disk=['disk.img']) plugs one in")

@@ -6,6 +6,7 @@ import ast
 import os
 import re
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from mirage_lab.lab.said import LabError
 from mirage_lab.signatures import Block, Console, Time
 from mirage_lab.signatures.errors import DescriptionError, DeviceError, MirageError
 from mirage_lab.skeleton import block
+from mirage_lab.testing import check_block
 from mirage_lab.tool.generating import configure_files
+from mirage_lab.usernet.fileblock import FileBlock
 from mirage_lab.xen.dom0 import Disk, Image
 from mirage_lab.xen.dom0.disk import DiskError
 from mirage_lab.xen.dom0.toolstack import ToolstackError
@@ -82,6 +85,44 @@ def test_the_block_of_mirage_skeleton_passes_on_a_disk_and_on_a_ramdisk(lab: Lab
     ]
 
 
+def test_the_same_unikernel_counts_its_boots_on_unix_in_the_file_itself(tmp_path: Path) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(bytes(1_024))
+    job = counting(devices.default_console, devices.block_of_file(str(file)))
+    for boot in (1, 2):
+        assert configure(job, "counting", target="unix").run().splitlines()[0] == f"boot {boot}"
+    assert file.read_bytes()[:2] == b"\x02\0"
+    with Lab(seed=1, name="unix") as lab:
+        assert boots(lab, configure(job, "counting"), disk=[file]) == "boot 3"
+
+
+def test_a_file_of_unix_keeps_the_promises_of_block(tmp_path: Path) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(bytes(range(256)) * 16)
+    assert repr(check_block(FileBlock(str(file)))).startswith("BLOCK of FileBlock: ")
+    assert file.read_bytes() == bytes(range(256)) * 16
+    pipe, odd = tmp_path / "pipe", tmp_path / "odd"
+    os.mkfifo(pipe)
+    odd.write_bytes(b"x" * 513)
+    for path, why in ((pipe, "no plain file"), (odd, "513 bytes; a disk is whole sectors of 512"), (tmp_path / "none", "No such file")):
+        with pytest.raises(DeviceError, match=why):
+            FileBlock(str(path))
+
+
+def test_a_file_that_may_not_be_written_is_a_disk_that_can_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(bytes(4_096))
+
+    def refused(path: str, mode: str) -> FileIO:
+        if mode != "r":
+            raise PermissionError(13, "Permission denied")
+        return FileIO(path, mode)
+
+    monkeypatch.setattr("mirage_lab.usernet.fileblock.FileIO", refused)
+    story = check_block(FileBlock(str(file)))
+    assert "a disk that can only be read refuses writing with IsReadOnly" in repr(story)
+
+
 def test_the_files_of_configure_say_which_disks_there_are(tmp_path: Path) -> None:
     def files(disk: Any) -> dict[str, str]:
         plan = configure(counting(devices.default_console, disk), "counting")
@@ -92,7 +133,7 @@ def test_the_files_of_configure_say_which_disks_there_are(tmp_path: Path) -> Non
     assert "disk = [ 'format=raw, vdev=xvda, access=rw, target=images/disk.img' ]" in written["counting.xl"]
     written = files(devices.block("xvdb"))
     assert "disk=[dict(size=1 << 20, vdev='xvdb')])" in written["main.py"] and "vdev=xvdb" in written["counting.xl"]
-    with pytest.raises(DescriptionError, match=r"block is for target xen, not unix: use devices.ramdisk\(\)"):
+    with pytest.raises(DescriptionError, match=r"block is for target xen, not unix: use devices.block_of_file\('disk.img'\)"):
         configure(counting(devices.default_console, devices.block()), target="unix")
 
 

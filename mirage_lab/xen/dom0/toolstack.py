@@ -99,6 +99,7 @@ class Toolstack:
         dom0.shared[shared_info.UPCALL_MASK] = 0
         history = history_of(world)
         self.daemon = Daemon(world, dom0.queue, xen.say, history=history, sessions=Sessions(history.repo))
+        self.daemon.exists = xen.domains.__contains__
         self.xenstore: Client = self.daemon.connect()
         self._consoled = Consoled(dom0.queue, self._events, self._maps, xen.say)
         self.netback = Netback(dom0.queue, dom0.gate, self._events, self._maps, self.daemon.connect("dom0"), STAGING, xen.say)
@@ -353,6 +354,7 @@ class Toolstack:
         repo = before.history.repo
         before.stop()
         after = self.daemon = Daemon(self.world, self._queue, before.say, before.engine, History(repo, MOST), Sessions(repo))
+        after.exists = before.exists
         for client in before.clients:
             after.readopt(client)
         for domid, (port, mapping) in sorted(self._stores.items()):

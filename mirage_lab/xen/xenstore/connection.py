@@ -71,6 +71,8 @@ class Connection:
         self._in = bytearray()
         self._out = bytearray()
         self._kept = False
+        self._answering = False
+        self._first: Watch | None = None
 
     @property
     def ringed(self) -> bool:
@@ -124,7 +126,7 @@ class Connection:
             self.daemon.ended(self, tid, ended)
 
     def watch(self, path: str, named: str, token: str) -> None:
-        """Add a watch; its first event comes at once."""
+        """Add a watch; its first event comes at once, behind the answer to a request."""
         if any(watch.path == path and watch.token == token for watch in self.watches):
             raise StoreError(errno.EEXIST, f"watch {named} {token}")
         if self.domid and len(self.watches) >= WATCHES:
@@ -133,7 +135,10 @@ class Connection:
         self.watches.append(watch)
         self.daemon.watching(self, watch)
         self.touched()
-        self.fire(watch, named)
+        if self._answering:
+            self._first = watch
+        else:
+            self.fire(watch, named)
 
     def unwatch(self, path: str, token: str) -> None:
         """Remove a watch."""
@@ -144,6 +149,12 @@ class Connection:
                 self.touched()
                 return
         raise StoreError(errno.ENOENT, f"watch {path} {token}")
+
+    def reset(self) -> None:
+        """Remove every watch, and drop every transaction."""
+        for tid in list(self.transactions):
+            self.end(tid, False)
+        self.unwatch_all()
 
     def unwatch_all(self) -> None:
         """Remove every watch."""
@@ -186,6 +197,7 @@ class Connection:
             "transactions": [[tid, list(transaction.log)] for tid, transaction in self.transactions.items()],
             "read": bytes(self._in),
             "untaken": bytes(self._out),
+            "target": self.store.targets.get(self.domid),
         }
 
     def take_up(self, session: dict[str, Any]) -> None:
@@ -199,6 +211,8 @@ class Connection:
             self.transactions[tid] = Transaction.revived(self.store, tid, self.domid, daemon.engine, log)
             self.bases[tid] = daemon.history.now
             daemon.used_tid(tid)
+        if session.get("target") is not None:
+            self.store.targets[self.domid] = session["target"]
         self._in += session["read"]
         self._out += session["untaken"]
 
@@ -252,6 +266,7 @@ class Connection:
             payload = bytes(buffered[HEAD:end])
             del buffered[:end]
             before = daemon.begin(self, tid)
+            self._answering = True
             try:
                 data = answer(self, op, tid, payload)
                 if tid and self.key and tid in self.transactions:
@@ -259,5 +274,9 @@ class Connection:
             except StoreError as error:
                 op, data = wire.ERROR, error.name.encode() + b"\0"
             finally:
+                self._answering = False
                 daemon.end(self, before)
             self._out += wire.HEADER.pack(op, rid, tid, len(data)) + data
+            if self._first is not None:
+                watch, self._first = self._first, None
+                self.fire(watch, watch.named)

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from mirage_lab.irmin.commit import Commit
 from mirage_lab.runtime import RunQueue, World
 from mirage_lab.tracing.recorder import Kind
+from mirage_lab.xen.abi import errno
 from mirage_lab.xen.abi.io.xenbus import parse
 from mirage_lab.xen.abi.xen import Domid
 from mirage_lab.xen.xenstore.client import Client
 from mirage_lab.xen.xenstore.connection import Connection, Watch
 from mirage_lab.xen.xenstore.history import History, of_world
 from mirage_lab.xen.xenstore.sessions import Sessions
-from mirage_lab.xen.xenstore.store import Node, Store, allowed
+from mirage_lab.xen.xenstore.store import Node, Store, StoreError
 from mirage_lab.xen.xenstore.transaction import Engine
 
 __all__ = ["Connection", "Daemon", "Watch"]
@@ -67,6 +68,7 @@ class Daemon:
         self.actor: tuple[str, int] = ("dom0", 0)
         self.acting_domid = 0
         self.told: set[tuple[Watch, str]] = set()
+        self.exists: Callable[[int], bool] = lambda domid: True
         self._world = world
         self._connections: dict[int, Connection] = {}
         self._waiting: dict[int, None] = {}
@@ -132,11 +134,28 @@ class Daemon:
         self._special("@introduceDomain")
         self.settle()
 
+    def announce(self, domid: Domid) -> None:
+        """A program of dom0 says that a domain is there; its ring, if it has one, is the toolstack's affair.  Raises StoreError EINVAL."""
+        if not self.exists(domid):
+            raise StoreError(errno.EINVAL, f"there is no domain {domid}")
+        if not self.introduced(domid):
+            self._connections[domid] = Connection(self, domid, f"domain {domid}", None, lambda: None)
+            self._special("@introduceDomain")
+
+    def set_target(self, domid: int, target: int) -> None:
+        """Let a domain do what another may; raises StoreError."""
+        connection = self._connections.get(domid)
+        if connection is None or target not in self._connections:
+            raise StoreError(errno.ENOENT, f"domain {domid} or {target} was not introduced")
+        self.store.targets[domid] = target
+        connection.touched()
+
     def release(self, domid: Domid) -> None:
         """A domain is gone: forget its watches and transactions."""
         connection = self._connections.pop(domid, None)
         if connection is not None:
             connection.unwatch_all()
+            self.store.targets.pop(domid, None)
             self._waiting.pop(domid, None)
             self.touched.pop(connection.key, None)
             if self.sessions is not None:
@@ -241,7 +260,7 @@ class Daemon:
         for connection, watch in self._concerned(path, below=bool(removed)):
             told = watch.concerns(path, below=bool(removed))
             seen = removed.get(watch.path, removed[path]) if node is None else node
-            if told is None or not allowed(seen, connection.domid, "r") or (tid and (watch, told) in self.told):
+            if told is None or not self.store.allowed(seen, connection.domid, "r") or (tid and (watch, told) in self.told):
                 continue
             self.told.add((watch, told))
             connection.fire(watch, told)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirage_lab.xen.abi import errno
 from mirage_lab.xen.abi.io import xs_wire as wire
+from mirage_lab.xen.abi.xen import Domid
 from mirage_lab.xen.xenstore.store import StoreError, absolute, parse_perms, show_perms
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ __all__ = ["answer"]
 OK: Final = b"OK\0"
 SPECIAL: Final = ("@introduceDomain", "@releaseDomain")
 TOKEN: Final = 1_024
+FIRST_RESERVED: Final = 0x7FF0
+"""Domids from here on name no domain (xen.h, DOMID_FIRST_RESERVED)."""
 
 
 def answer(connection: Connection, op: int, tid: int, payload: bytes) -> bytes:
@@ -65,7 +68,7 @@ def _directory_part(connection: Connection, tid: int, payload: bytes) -> bytes:
     part = names[int(offset) : int(offset) + wire.PAYLOAD_MAX - len(generation)]
     if int(offset) + len(part) < len(names):
         part = part[: part.rfind(b"\0") + 1]
-    return generation + part
+    return generation + (part or b"\0")
 
 
 def _read(connection: Connection, tid: int, payload: bytes) -> bytes:
@@ -142,19 +145,57 @@ def _is_introduced(connection: Connection, tid: int, payload: bytes) -> bytes:
 
 
 def _domid(payload: bytes) -> int:
-    text = _strings(payload, 1)[0]
+    return _number(_strings(payload, 1)[0])
+
+
+def _number(text: str) -> int:
     if not text.isdecimal() or len(text) > 5:
         raise StoreError(errno.EINVAL, f"domid {text[:10]!r}")
     return int(text)
 
 
 def _reset_watches(connection: Connection, tid: int, payload: bytes) -> bytes:
-    connection.unwatch_all()
+    connection.reset()
     return OK
 
 
-def _toolstack_only(connection: Connection, tid: int, payload: bytes) -> bytes:
-    raise StoreError(errno.EACCES, "only the toolstack introduces and releases domains")
+def _from_dom0(connection: Connection, domid: int) -> Domid:
+    if connection.domid:
+        raise StoreError(errno.EACCES, "only dom0 introduces and releases domains")
+    if not 0 < domid < FIRST_RESERVED:
+        raise StoreError(errno.EINVAL, f"domid {domid}")
+    return Domid(domid)
+
+
+def _introduce(connection: Connection, tid: int, payload: bytes) -> bytes:
+    domid, _, port = _strings(payload, 3)
+    if not port.isdecimal():
+        raise StoreError(errno.EINVAL, f"event channel {port[:10]!r}")
+    connection.daemon.announce(_from_dom0(connection, _number(domid)))
+    return OK
+
+
+def _release(connection: Connection, tid: int, payload: bytes) -> bytes:
+    connection.daemon.release(_resumed(connection, payload))
+    return OK
+
+
+def _resume(connection: Connection, tid: int, payload: bytes) -> bytes:
+    _resumed(connection, payload)
+    return OK
+
+
+def _resumed(connection: Connection, payload: bytes) -> Domid:
+    domid = _from_dom0(connection, _domid(payload))
+    if not connection.daemon.introduced(domid):
+        raise StoreError(errno.ENOENT, f"domain {domid} was not introduced")
+    return domid
+
+
+def _set_target(connection: Connection, tid: int, payload: bytes) -> bytes:
+    domid, target = (_from_dom0(connection, _number(text)) for text in _strings(payload, 2))
+    connection.daemon.set_target(domid, target)
+    return OK
 
 
 def _debug(connection: Connection, tid: int, payload: bytes) -> bytes:
@@ -170,16 +211,16 @@ _HANDLERS: Final[dict[int, Callable[[Connection, int, bytes], bytes]]] = {
     wire.UNWATCH: _unwatch,
     wire.TRANSACTION_START: _start,
     wire.TRANSACTION_END: _end,
-    wire.INTRODUCE: _toolstack_only,
-    wire.RELEASE: _toolstack_only,
+    wire.INTRODUCE: _introduce,
+    wire.RELEASE: _release,
     wire.GET_DOMAIN_PATH: _domain_path,
     wire.WRITE: _write,
     wire.MKDIR: _mkdir,
     wire.RM: _rm,
     wire.SET_PERMS: _set_perms,
     wire.IS_DOMAIN_INTRODUCED: _is_introduced,
-    wire.RESUME: _toolstack_only,
-    wire.SET_TARGET: _toolstack_only,
+    wire.RESUME: _resume,
+    wire.SET_TARGET: _set_target,
     wire.RESET_WATCHES: _reset_watches,
     wire.DIRECTORY_PART: _directory_part,
 }

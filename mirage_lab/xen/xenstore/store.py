@@ -112,6 +112,18 @@ class View:
     def _changed(self, op: str, path: str, node: Node | None, removed: dict[str, Node]) -> None:
         """Hear of a change, as `Changed` says."""
 
+    targets: dict[int, int] = {}
+    """Domains that may do what another may: the stub domain of a device model, what its domain may (SET_TARGET)."""
+
+    def allowed(self, node: Node, domid: int, wanted: str) -> bool:
+        """True if the domain, or the one it works for, may read ("r") or write ("w") a node."""
+        target = self.targets.get(domid) if self.targets else None
+        return allowed(node, domid, wanted) or (target is not None and allowed(node, target, wanted))
+
+    def _owns(self, node: Node, domid: int) -> bool:
+        owner = node.perms[0][0]
+        return domid in (0, owner) or self.targets.get(domid) == owner
+
     def _get(self, path: str, *, listing: bool = False) -> Node | None:
         raise KeyError(path)
 
@@ -135,7 +147,7 @@ class View:
         node = self._get(path, listing=listing)
         if node is None:
             raise StoreError(self._why_missing(path, domid), path)
-        if not allowed(node, domid, wanted):
+        if not self.allowed(node, domid, wanted):
             raise StoreError(errno.EACCES, path)
         return node
 
@@ -145,13 +157,13 @@ class View:
             path = parent_of(path)
             node = self._get(path)
             if node is not None:
-                return errno.ENOENT if allowed(node, domid, "r") else errno.EACCES
+                return errno.ENOENT if self.allowed(node, domid, "r") else errno.EACCES
         return errno.ENOENT
 
     def exists(self, path: str, domid: int = 0) -> bool:
         """True if the domain can read a node there."""
         node = self._get(path)
-        return node is not None and allowed(node, domid, "r")
+        return node is not None and self.allowed(node, domid, "r")
 
     def read(self, path: str, domid: int = 0) -> bytes:
         """Return a value."""
@@ -180,7 +192,7 @@ class View:
         if node is None:
             made = self._create(path, value, domid)
         else:
-            if not allowed(node, domid, "w"):
+            if not self.allowed(node, domid, "w"):
                 raise StoreError(errno.EACCES, path)
             made = Node(value, node.perms, node.children, self.next_generation(), node.children_generation)
             self.put(path, made)
@@ -190,7 +202,7 @@ class View:
         """Make a node; one that is there stays as it is."""
         node = self._get(path)
         if node is not None:
-            if not allowed(node, domid, "w"):
+            if not self.allowed(node, domid, "w"):
                 raise StoreError(errno.EACCES, path)
             return
         self._changed("mkdir", path, self._create(path, b"", domid), NOTHING)
@@ -204,7 +216,7 @@ class View:
             missing.append((above, name))
             if (node := self._get(above)) is not None:
                 break
-        if not allowed(node, domid, "w"):
+        if not self.allowed(node, domid, "w"):
             raise StoreError(errno.EACCES, path)
         perms = node.perms if domid == 0 else ((domid, node.perms[0][1]), *node.perms[1:])
         if domid:
@@ -226,10 +238,10 @@ class View:
         node = self._get(path)
         if node is None:
             above = self._get(parent_of(path))
-            if above is None or not allowed(above, domid, "r"):
+            if above is None or not self.allowed(above, domid, "r"):
                 raise StoreError(self._why_missing(path, domid), path)
             return
-        if not allowed(node, domid, "w"):
+        if not self.allowed(node, domid, "w"):
             raise StoreError(errno.EACCES, path)
         removed = self._subtree(path, node)
         holder = parent_of(path)
@@ -259,8 +271,10 @@ class View:
     def set_perms(self, path: str, perms: Perms, domid: int = 0) -> None:
         """Set the permissions; only the owner and dom0 may, and only dom0 may give a node away."""
         node = self._look(path, domid, "r")
-        if domid and (node.perms[0][0] != domid or perms[0][0] != domid):
-            raise StoreError(errno.EACCES if node.perms[0][0] != domid else errno.EPERM, path)
+        if not self._owns(node, domid):
+            raise StoreError(errno.EACCES, path)
+        if domid and perms[0][0] != node.perms[0][0]:
+            raise StoreError(errno.EPERM, path)
         if perms[0][0] != node.perms[0][0]:
             self.count(perms[0][0], 1)
             self.count(node.perms[0][0], -1)
@@ -276,6 +290,7 @@ class Store(View):
         self.on_change: Changed = lambda op, path, node, removed: None
         self.nodes: Wide[Node] = Wide.of([("/", Node(b"", ((0, "n"),), (), 1, 1))])
         self.owned: dict[int, int] = {}
+        self.targets = {}
         self._generation = 1
         for path in ("/local/domain", "/tool", "/vm", "/libxl"):
             self.mkdir(path)

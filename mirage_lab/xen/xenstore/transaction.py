@@ -45,6 +45,7 @@ class Transaction(View):
         self.domid = domid
         self.engine = engine
         self._store = store
+        self.targets = store.targets
         self._before = store.nodes
         self._started = store.version
         self._changes: dict[str, Node | None] = {}

@@ -16,6 +16,7 @@ from mirage_lab.irmin.contents import QUEUE, TYPES, Contents, Queue
 from mirage_lab.irmin.errors import StoreError
 from mirage_lab.irmin.exchange import fetch, pull, push
 from mirage_lab.irmin.graph import dot
+from mirage_lab.irmin.remote import fetch_git, is_git, push_git
 from mirage_lab.irmin.rope import Rope
 from mirage_lab.irmin.store import Repo, Store
 from mirage_lab.irmin.tree import Tree
@@ -166,9 +167,27 @@ def _remove(options: argparse.Namespace) -> str:
 
 
 def _clone(options: argparse.Namespace) -> str:
-    """make another branch that begins where this one is"""
+    """make another branch that begins where this one is, or (an address of git, a directory) copy every branch from there"""
     with _Open(options.root) as repo:
-        return f"{options.name} is at {_named(repo.branch(options.branch).clone(options.name))}"
+        if not _elsewhere(options.name):
+            return f"{options.name} is at {_named(repo.branch(options.branch).clone(options.name))}"
+        if repo.heads:
+            raise StoreError(f"{options.root} is not empty: fetch and pull bring what {options.name} has")
+        for branch, commit in fetch_git(repo, options.name).items():
+            repo.branch(branch).set_head(commit)
+        return "\n".join(f"{branch} is at {_named(repo.branch(branch))}" for branch in sorted(repo.heads))
+
+
+def _elsewhere(name: str) -> bool:
+    """True for a repository of Git that is no store: an address, or a directory."""
+    return is_git(name) or (Path(name).is_dir() and not (Path(name) / "irmin" / "contents").exists())
+
+
+def _fetched(options: argparse.Namespace, repo: Repo) -> Any:
+    found = fetch_git(repo, options.other).get(options.branch)
+    if found is None:
+        raise StoreError(f"{options.other} has no branch {options.branch}")
+    return found
 
 
 def _merge(options: argparse.Namespace) -> str:
@@ -190,7 +209,11 @@ def _other(options: argparse.Namespace, act: Callable[[Store, Store], str]) -> s
 
 
 def _fetch(options: argparse.Namespace) -> str:
-    """fetch the branch of another store, as branch fetched"""
+    """fetch the branch of another store, or of any Git repository, as branch fetched"""
+    if _elsewhere(options.other):
+        with _Open(options.root) as repo:
+            repo.branch("fetched").set_head(_fetched(options, repo))
+            return f"fetched is at {_named(repo.branch('fetched'))}"
 
     def act(store: Store, remote: Store) -> str:
         head = fetch(store, remote)
@@ -202,12 +225,21 @@ def _fetch(options: argparse.Namespace) -> str:
 
 
 def _pull(options: argparse.Namespace) -> str:
-    """fetch the branch of another store and merge it"""
+    """fetch the branch of another store, or of any Git repository, and merge it"""
+    if _elsewhere(options.other):
+        with _Open(options.root) as repo:
+            store = repo.branch(options.branch)
+            return _merged(store, store.merge(_fetched(options, repo), f"pull {options.other}"))
     return _other(options, lambda store, remote: _merged(store, pull(store, remote)))
 
 
 def _push(options: argparse.Namespace) -> str:
-    """move the branch of another store to this one's head"""
+    """move the branch of another store, or of any Git repository, to this one's head"""
+    if _elsewhere(options.other):
+        with _Open(options.root) as repo:
+            store = repo.branch(options.branch)
+            push_git(store, options.other)
+            return f"{options.other} is at {_named(store)}"
 
     def act(store: Store, remote: Store) -> str:
         if push(store, remote) == "rejected":

@@ -200,6 +200,8 @@ def _merge_log(old: tuple[tuple[int, str], ...] | None, ours: tuple[tuple[int, s
     before = old or ()
     if ours[: len(before)] != before or theirs[: len(before)] != before:
         return Conflict("a log only grows, and this one lost an entry", old, ours, theirs)
+    if before in (ours, theirs):
+        return theirs if ours == before else ours
     return (*before, *sorted(ours[len(before) :] + theirs[len(before) :]))
 
 

@@ -14,7 +14,7 @@ from mirage_lab.irmin.commit import Commit, history, is_ancestor
 from mirage_lab.irmin.errors import ObjectError, StoreError
 from mirage_lab.irmin.merging import Conflicts
 from mirage_lab.irmin.node import EMPTY, Blob, Entry, Node
-from mirage_lab.irmin.objects import BLOB, COMMIT, TREE, decode_commit, decode_tree, name_of
+from mirage_lab.irmin.objects import BLOB, COMMIT, TREE, decode_commit, decode_tree, kept_of, name_of
 from mirage_lab.irmin.store import Repo, Store
 from mirage_lab.irmin.wide import Wide
 
@@ -44,8 +44,8 @@ def _gather(entry: Entry, objects: dict[str, list[str]]) -> None:
         objects[name] = [BLOB.decode(), _text(entry.data)]
         return
     body = entry.body
-    if name_of(TREE, body) != entry.name:
-        raise ObjectError(f"tree {name} holds links, submodules or programs, which only git keeps")
+    if any(other for _, other in entry.kept.values()):
+        raise ObjectError(f"tree {name} holds links or submodules, which only git keeps")
     objects[name] = [TREE.decode(), _text(body)]
     for _, child in entry.children.items():
         _gather(child, objects)
@@ -89,7 +89,8 @@ class _Slice:
             entries: dict[str, Entry] = {
                 step: self.node(child) if directory else Blob(self.body(child, BLOB)) for step, directory, child in decode_tree(self.body(name, TREE))
             }
-            found = self.nodes[name] = Node(entries if len(entries) <= 64 else Wide.of(entries.items()))
+            kept = kept_of(self.body(name, TREE))
+            found = self.nodes[name] = Node(entries if len(entries) <= 64 else Wide.of(entries.items()), None, None, kept)
         return found
 
     def commit(self, name: bytes) -> Commit | None:

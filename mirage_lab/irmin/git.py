@@ -118,6 +118,11 @@ class Git(Backend):
         self._log.frames = []
         return self._log.recovered
 
+    @property
+    def repository(self) -> GitRepo:
+        """The repository, for dulwich."""
+        return self._git
+
     def branches(self) -> dict[str, Commit]:
         """Return the branches as they were left."""
         return dict(self._heads)

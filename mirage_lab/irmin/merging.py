@@ -12,7 +12,7 @@ from mirage_lab.irmin.commit import Commit, common_ancestors
 from mirage_lab.irmin.contents import Contents
 from mirage_lab.irmin.merge import Conflict
 from mirage_lab.irmin.node import EMPTY, Blob, Entry, Node, changed_steps
-from mirage_lab.irmin.objects import Info
+from mirage_lab.irmin.objects import Info, Kept
 from mirage_lab.irmin.path import Steps
 
 __all__ = ["Conflicts", "base_of", "merge_trees"]
@@ -48,11 +48,24 @@ def _nodes(contents: Contents[Any], old: Node, ours: Node, theirs: Node, path: S
             entry: Entry | None = into.children.get(step)
         else:
             entry = _entry(contents, before, one, two, (*path, step), conflicts)
-        if entry is None or (type(entry) is Node and not entry.children):
+        if entry is None or (type(entry) is Node and entry.empty):
             result = result.without(step)
         else:
             result = result.put(step, entry)
+    if ours.kept or theirs.kept:
+        result = Node(result.children, None, None, _kept(old.kept, ours.kept, theirs.kept, result))
     return result
+
+
+def _kept(old: Kept, ours: Kept, theirs: Kept, result: Node) -> Kept:
+    """What Git alone knows, of who has changed it; of both, ours."""
+    found = {}
+    for step in sorted({*ours, *theirs}):
+        row = theirs.get(step) if ours.get(step) == old.get(step) else ours.get(step)
+        there = result.children.get(step)
+        if row is not None and (type(there) is Blob if not row[1] else there is None):
+            found[step] = row
+    return found
 
 
 def _entry(contents: Contents[Any], old: Entry | None, ours: Entry | None, theirs: Entry | None, path: Steps, conflicts: Conflicts) -> Entry | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 from mirage_lab.irmin import objects
+from mirage_lab.irmin.objects import NOTHING, Kept
 from mirage_lab.irmin.path import Steps
 from mirage_lab.irmin.wide import Wide
 
@@ -30,8 +31,8 @@ class Reader(Protocol):
     def blob(self, name: bytes) -> bytes:
         """Return the bytes of a blob."""
 
-    def children(self, name: bytes) -> dict[str, Entry] | Wide[Entry]:
-        """Return the children of a tree, shallow."""
+    def children(self, name: bytes) -> tuple[dict[str, Entry] | Wide[Entry], Kept]:
+        """Return the children of a tree, shallow, and what Git alone knows of it."""
 
 
 class Blob:
@@ -68,10 +69,13 @@ class Blob:
 class Node:
     """A directory."""
 
-    __slots__ = ("_children", "_name", "home")
+    __slots__ = ("_children", "_kept", "_name", "home")
 
-    def __init__(self, children: dict[str, Entry] | Wide[Entry] | None, name: bytes | None = None, reader: Reader | None = None) -> None:
+    def __init__(
+        self, children: dict[str, Entry] | Wide[Entry] | None, name: bytes | None = None, reader: Reader | None = None, kept: Kept = NOTHING
+    ) -> None:
         self._children: Any = children if children is not None else reader
+        self._kept = kept
         self._name = name
         self.home: object = reader
 
@@ -81,9 +85,21 @@ class Node:
         found = self._children
         if type(found) is dict or type(found) is Wide:
             return found
-        read: dict[str, Entry] | Wide[Entry] = found.children(self._name)
+        read: dict[str, Entry] | Wide[Entry]
+        read, self._kept = found.children(self._name)
         self._children = read
         return read
+
+    @property
+    def kept(self) -> Kept:
+        """What Git alone knows of it: programs, links, submodules.  Not to be changed."""
+        _ = self.children
+        return self._kept
+
+    @property
+    def empty(self) -> bool:
+        """True when there is nothing in it, links and submodules included."""
+        return not self.children and not any(name for _, name in self._kept.values())
 
     def __len__(self) -> int:
         return len(self.children)
@@ -104,8 +120,17 @@ class Node:
                 return self
             copied = children.copy()
             copied[step] = entry
-            return Node(copied if len(copied) <= WIDE else Wide.of(copied.items()))
-        return self if children.get(step) is entry else Node(children.put(step, entry))  # type: ignore[union-attr]
+            return Node(copied if len(copied) <= WIDE else Wide.of(copied.items()), None, None, self._beside(step, entry))
+        if children.get(step) is entry:
+            return self
+        return Node(children.put(step, entry), None, None, self._beside(step, entry))  # type: ignore[union-attr]
+
+    def _beside(self, step: str, entry: Entry | None) -> Kept:
+        """What is kept when there is another entry of a name: a program stays one, a link gives way."""
+        kept = self._kept
+        if not kept or step not in kept or (type(entry) is Blob and not kept[step][1]):
+            return kept
+        return {name: row for name, row in kept.items() if name != step}
 
     def without(self, step: str) -> Node:
         """Return the directory without an entry; itself when there is none of that name."""
@@ -115,9 +140,10 @@ class Node:
         if type(children) is dict:
             copied = children.copy()
             del copied[step]
-            return Node(copied) if copied else EMPTY
+            left = Node(copied, None, None, self._beside(step, None))
+            return left if copied or not left.empty else EMPTY
         fewer = children.without(step)  # type: ignore[union-attr]
-        return Node(dict(fewer.items()) if len(fewer) <= NARROW else fewer)
+        return Node(dict(fewer.items()) if len(fewer) <= NARROW else fewer, None, None, self._beside(step, None))
 
     @property
     def name(self) -> bytes:
@@ -135,7 +161,7 @@ class Node:
     @property
     def body(self) -> bytes:
         """The tree as Git writes it."""
-        body = objects.encode_tree((step, type(entry) is Node, entry.name) for step, entry in self.children.items())
+        body = objects.encode_tree([(step, type(entry) is Node, entry.name) for step, entry in self.children.items()], self._kept)
         if self._name is None:
             self._name = objects.name_of(objects.TREE, body)
         return body
@@ -195,7 +221,7 @@ def remove(root: Node, steps: Steps) -> Node:
     if new is node:
         return root
     for at in range(len(above) - 1, -1, -1):
-        new = above[at].put(steps[at], new) if new.children else above[at].without(steps[at])
+        new = above[at].without(steps[at]) if new.empty else above[at].put(steps[at], new)
     return new
 
 

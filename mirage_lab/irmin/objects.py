@@ -13,11 +13,16 @@ from typing import Final, NamedTuple
 
 from mirage_lab.irmin.errors import ObjectError
 
-__all__ = ["BLOB", "COMMIT", "TREE", "Info", "decode_commit", "decode_tree", "encode_commit", "encode_tree", "framed", "name_of"]
+__all__ = ["BLOB", "COMMIT", "NOTHING", "TREE", "Info", "Kept", "decode_commit", "decode_tree", "encode_commit", "encode_tree", "framed", "kept_of", "name_of"]
 
 BLOB: Final = b"blob"
 TREE: Final = b"tree"
 COMMIT: Final = b"commit"
+Kept = dict[str, tuple[bytes, bytes]]
+"""What Git alone knows of the entries of a tree: name to mode, and object where it is neither a blob nor a tree."""
+NOTHING: Final[Kept] = {}
+_DIRECTORY: Final = (b"40000", b"040000")
+_USUAL: Final = (b"40000", b"100644", b"040000")
 _PERSON: Final = re.compile(rb"(?P<name>[^<>\n]*?) ?<[^<>\n]*> (?P<date>-?[0-9]{1,15}) [+-][0-9]{4}")
 _UNSAFE: Final = re.compile(r"[<>\n\0]")
 
@@ -40,27 +45,42 @@ def name_of(kind: bytes, body: bytes) -> bytes:
     return hashlib.sha1(b"%b %d\0%b" % (kind, len(body), body), usedforsecurity=False).digest()
 
 
-def encode_tree(entries: Iterable[tuple[str, bool, bytes]]) -> bytes:
-    """Return the body of a tree of (name, is a directory, name of the object)."""
+def encode_tree(entries: Iterable[tuple[str, bool, bytes]], kept: Kept = NOTHING) -> bytes:
+    """Return the body of a tree of (name, is a directory, name of the object), and of what Git alone knows of it."""
     rows = []
     for step, directory, name in entries:
         encoded = step.encode("utf-8", "surrogateescape")
-        rows.append((encoded + b"/", b"40000 %b\0%b" % (encoded, name)) if directory else (encoded, b"100644 %b\0%b" % (encoded, name)))
+        if kept and not directory and step in kept:
+            rows.append((encoded, b"%b %b\0%b" % (kept[step][0], encoded, name)))
+        else:
+            rows.append((encoded + b"/", b"40000 %b\0%b" % (encoded, name)) if directory else (encoded, b"100644 %b\0%b" % (encoded, name)))
+    for step, (mode, name) in kept.items():
+        if name:
+            encoded = step.encode("utf-8", "surrogateescape")
+            rows.append((encoded, b"%b %b\0%b" % (mode, encoded, name)))
     rows.sort()
     return b"".join([row for _, row in rows])
 
 
 def decode_tree(body: bytes) -> list[tuple[str, bool, bytes]]:
     """Return (name, is a directory, name of the object) of each entry; links and submodules are left out.  Raises ObjectError."""
+    return [(step, mode in _DIRECTORY, name) for step, mode, name in _entries(body) if mode in _DIRECTORY or mode.startswith(b"100")]
+
+
+def kept_of(body: bytes) -> Kept:
+    """Return what Git alone knows of a tree: the modes of its programs; modes and objects of its links and submodules.  Raises ObjectError."""
+    odd = [entry for entry in _entries(body) if entry[1] not in _USUAL]
+    return {step: (mode, b"" if mode.startswith(b"100") else name) for step, mode, name in odd} if odd else NOTHING
+
+
+def _entries(body: bytes) -> list[tuple[str, bytes, bytes]]:
     found, at = [], 0
     while at < len(body):
         space = body.find(b" ", at, at + 8)
         end = body.find(b"\0", space)
         if space < 0 or end < 0 or end + 21 > len(body):
             raise ObjectError(f"a tree breaks off at byte {at} of {len(body)}")
-        mode = body[at:space]
-        if mode in (b"40000", b"040000") or mode.startswith(b"100"):
-            found.append((body[space + 1 : end].decode("utf-8", "surrogateescape"), not mode.startswith(b"100"), body[end + 1 : end + 21]))
+        found.append((body[space + 1 : end].decode("utf-8", "surrogateescape"), body[at:space], body[end + 1 : end + 21]))
         at = end + 21
     return found
 

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from mirage_lab.irmin.commit import Commit
 from mirage_lab.irmin.node import WIDE, Blob, Entry, Node
-from mirage_lab.irmin.objects import BLOB, COMMIT, TREE, Info, decode_commit, decode_tree
+from mirage_lab.irmin.objects import BLOB, COMMIT, TREE, Info, Kept, decode_commit, decode_tree, kept_of
 from mirage_lab.irmin.wide import Wide
 
 __all__ = ["Stored"]
@@ -24,19 +24,20 @@ class Stored:
     def __init__(self, read: Callable[[bytes, bytes], bytes]) -> None:
         self._read = read
         self._commits: WeakValueDictionary[bytes, Commit] = WeakValueDictionary()
-        self._nodes: OrderedDict[bytes, dict[str, Entry] | Wide[Entry]] = OrderedDict()
+        self._nodes: OrderedDict[bytes, tuple[dict[str, Entry] | Wide[Entry], Kept]] = OrderedDict()
 
     def blob(self, name: bytes) -> bytes:
         """Return the bytes of a blob."""
         return self._read(name, BLOB)
 
-    def children(self, name: bytes) -> dict[str, Entry] | Wide[Entry]:
-        """Return the children of a tree, shallow."""
+    def children(self, name: bytes) -> tuple[dict[str, Entry] | Wide[Entry], Kept]:
+        """Return the children of a tree, shallow, and what Git alone knows of it."""
         found = self._nodes.get(name)
         if found is None:
-            rows = decode_tree(self._read(name, TREE))
+            body = self._read(name, TREE)
+            rows = decode_tree(body)
             entries: dict[str, Entry] = {step: Node(None, child, self) if directory else Blob(None, child, self) for step, directory, child in rows}
-            found = self._nodes[name] = entries if len(entries) <= WIDE else Wide.of(entries.items())
+            found = self._nodes[name] = (entries if len(entries) <= WIDE else Wide.of(entries.items()), kept_of(body))
             if len(self._nodes) > NODES:
                 self._nodes.popitem(last=False)
         return found

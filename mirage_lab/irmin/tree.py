@@ -168,7 +168,7 @@ class Tree:
         steps = steps_of(path)
         if not steps:
             return tree
-        return Tree(self.contents, node.put(self.node, steps, tree.node) if tree.node.children else node.remove(self.node, steps))
+        return Tree(self.contents, node.put(self.node, steps, tree.node) if not tree.node.empty else node.remove(self.node, steps))
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Yield (path, value) in order."""

@@ -103,6 +103,27 @@ def test_a_commit_of_the_store_is_told_and_where_two_of_them_parted_is_lit(demo:
     demo.shot("history")
 
 
+def test_the_tree_of_the_store_shows_owners_permissions_and_watches_and_changes_while_one_looks(demo: Any) -> None:
+    demo.tab("xenstore")
+    where = "/local/domain/1/device/vif/0/state"
+    row = demo.view.locator(f'.ml-xs-row[data-path="{where}"]')
+    expect(row.locator(".ml-xs-value")).to_have_text('"4"')
+    expect(row.locator(".ml-xs-perms")).to_have_text("n1 r0")
+    expect(row).to_have_attribute("title", f"{where}: owner domain 1, permissions n1 r0")
+    expect(row.locator(".ml-xs-watched")).to_have_text("watched by dom0")
+    note = demo.view.locator('.ml-xs-row[data-path="/tool/note"]')
+    expect(note).to_have_count(0)
+    demo.view.get_by_label("path", exact=True).fill("/tool/note")
+    demo.view.get_by_label("value", exact=True).fill("hello")
+    demo.view.get_by_role("button", name="write", exact=True).click()
+    expect(note.locator(".ml-xs-value")).to_have_text('"hello"')
+    expect(demo.view.locator(".ml-xs-recent li").first).to_contain_text('/tool/note = "hello"')
+    note.click()
+    demo.view.get_by_role("button", name="remove", exact=True).click()
+    expect(note).to_have_count(0)
+    demo.shot("xenstore-tree")
+
+
 def test_the_packets_are_filtered_and_a_wrong_filter_is_told_in_words(demo: Any) -> None:
     demo.tab("packets")
     rows = demo.view.locator(".ml-pk-frame")

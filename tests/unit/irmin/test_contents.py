@@ -129,6 +129,49 @@ def test_merging_lines_is_commutative_and_keeps_a_side_that_is_alone(old: str, o
     assert both(LINES, old, old, theirs) == theirs and both(LINES, old, ours, ours) == ours
 
 
+def sides(contents: Contents[Any], data: st.DataObject) -> tuple[Any, Any, Any]:
+    """An ancestor and two values that may have come from it."""
+    old, ours, theirs = (data.draw(VALUES[contents.name]) for _ in range(3))
+    if contents is LOG:
+        return old, old + ours, old + theirs
+    if contents is REGISTER:
+        return (-1, ""), ours, theirs
+    if contents is QUEUE:
+        ours, theirs = (Queue(old.popped + min(side.popped, len(old.waiting)), old.waiting[side.popped :] + side.waiting) for side in (ours, theirs))
+    return old, ours, theirs
+
+
+@pytest.mark.parametrize("contents", [each for each in TYPES if each is not QUEUE], ids=lambda contents: contents.name)
+@given(data=st.data())
+def test_it_does_not_matter_who_merges_whom(contents: Contents[Any], data: st.DataObject) -> None:
+    """A queue is the exception: what was pushed on this side comes first."""
+    old, ours, theirs = sides(contents, data)
+    one, two = both(contents, old, ours, theirs), both(contents, old, theirs, ours)
+    assert isinstance(one, Conflict) == isinstance(two, Conflict)
+    assert isinstance(one, Conflict) or one == two
+
+
+@each_type
+@given(data=st.data())
+def test_the_same_change_on_both_sides_is_one_unless_the_type_counts_it_twice(contents: Contents[Any], data: st.DataObject) -> None:
+    old, ours, _ = sides(contents, data)
+    if not contents.twice:
+        assert both(contents, old, ours, ours) == ours
+    assert both(contents, old, ours, old) == ours == both(contents, old, old, ours)
+    if contents is COUNTER:
+        assert both(contents, old, ours, ours) == 2 * ours - old
+
+
+@given(data=st.data())
+def test_nothing_pushed_is_lost_and_nothing_comes_twice_in_a_queue(data: st.DataObject) -> None:
+    old, ours, theirs = sides(QUEUE, data)
+    found = both(QUEUE, old, ours, theirs)
+    pushed = old.popped + len(old.waiting)
+    kept = old.waiting[max(ours.popped, theirs.popped) - old.popped :]
+    more = ours.waiting[max(0, pushed - ours.popped) :] + theirs.waiting[max(0, pushed - theirs.popped) :]
+    assert found.waiting == kept + more and found.popped + len(found.waiting) == pushed + len(more)
+
+
 def test_combinators() -> None:
     assert option(counter)(1, 2, 4) == 5 and isinstance(option(counter)(1, None, 4), Conflict) and option(counter)(1, None, 1) is None
     assert pair(counter, default)((1, "a"), (2, "a"), (3, "b")) == (4, "b") and isinstance(pair(counter, default)((1, "a"), (2, "x"), (3, "b")), Conflict)

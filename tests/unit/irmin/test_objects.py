@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirage_lab.irmin.errors import ObjectError, PathError
-from mirage_lab.irmin.objects import BLOB, TREE, Info, decode_commit, decode_tree, encode_commit, encode_tree, name_of
+from mirage_lab.irmin.objects import BLOB, TREE, Info, decode_commit, decode_tree, encode_commit, encode_tree, kept_of, name_of
 from mirage_lab.irmin.path import steps_of
 
 names = st.binary(min_size=20, max_size=20)
@@ -29,6 +29,19 @@ def test_a_tree_comes_back(entries: dict[str, tuple[bool, bytes]]) -> None:
     assert sorted(decode_tree(encode_tree(rows))) == sorted(rows)
 
 
+modes = st.sampled_from([b"100755", b"120000", b"160000"])
+
+
+@given(st.dictionaries(steps, st.tuples(st.booleans(), names), max_size=4), st.dictionaries(steps, st.tuples(modes, names), max_size=4))
+def test_programs_links_and_submodules_come_back_beside_the_rest(entries: dict[str, tuple[bool, bytes]], odd: dict[str, tuple[bytes, bytes]]) -> None:
+    rows = [(step, directory, name) for step, (directory, name) in entries.items() if step not in odd]
+    programs = [(step, False, name) for step, (mode, name) in odd.items() if mode == b"100755"]
+    kept = {step: (mode, b"" if mode == b"100755" else name) for step, (mode, name) in odd.items()}
+    body = encode_tree([*rows, *programs], kept)
+    assert kept_of(body) == kept and sorted(decode_tree(body)) == sorted([*rows, *programs])
+    assert encode_tree(decode_tree(body), kept_of(body)) == body
+
+
 @given(names, st.lists(names, max_size=3), st.integers(0, 10**12), st.text(max_size=10), st.text(st.characters(exclude_categories=()), max_size=20))
 def test_a_commit_comes_back_whatever_its_author_and_message(tree: bytes, parents: list[bytes], date: int, author: str, message: str) -> None:
     found = decode_commit(encode_commit(tree, parents, Info(date, author, message)))
@@ -39,7 +52,7 @@ def test_a_commit_comes_back_whatever_its_author_and_message(tree: bytes, parent
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_an_object_or_the_one_error(data: bytes) -> None:
-    for decode in (decode_tree, decode_commit):
+    for decode in (decode_tree, kept_of, decode_commit):
         try:
             decode(data)
         except ObjectError:

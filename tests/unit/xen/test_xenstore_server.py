@@ -124,7 +124,8 @@ def test_dom0_introduces_resumes_and_releases_domains_and_nobody_else_does() -> 
     assert server.dom0(wire.IS_DOMAIN_INTRODUCED, b"7\0") == b"F\0"
     for op, payload in ((wire.INTRODUCE, b"7\0" b"100\0" b"3\0"), (wire.RESUME, b"1\0"), (wire.RELEASE, b"1\0")):
         assert server.one(op, payload) == b"EACCES\0"
-    assert [server.dom0(wire.INTRODUCE, bad) for bad in (b"7\0" b"100\0", b"7\0" b"100\0x\0", b"0\0" b"1\0" b"1\0", b"40000\0" b"1\0" b"1\0")] == [b"EINVAL\0"] * 4
+    for bad in (b"7\0" b"100\0", b"7\0" b"100\0x\0", b"0\0" b"1\0" b"1\0", b"40000\0" b"1\0" b"1\0"):
+        assert server.dom0(wire.INTRODUCE, bad) == b"EINVAL\0"
     assert server.dom0(wire.RESUME, b"7\0") == b"ENOENT\0" and server.dom0(wire.RELEASE, b"7\0") == b"ENOENT\0"
     server.dom0.connection.feed(wire.message(wire.INTRODUCE, 1, 0, b"7\0" b"100\0" b"3\0"))
     assert sorted(server.dom0.taken()) == [(wire.INTRODUCE, b"OK\0"), (wire.WATCH_EVENT, b"@introduceDomain\0in\0")]

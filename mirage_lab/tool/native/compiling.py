@@ -14,7 +14,7 @@ from mirage_lab.tool.native import reach
 from mirage_lab.tool.native.cache import Cache, key_of
 from mirage_lab.tool.native.diagnostics import CompileError, Diagnostic, parse, told
 from mirage_lab.tool.native.flattening import check_image, flatten
-from mirage_lab.tool.native.places import Place, places_of
+from mirage_lab.tool.native.places import Place, can_tell, places_of
 from mirage_lab.tool.native.targets import COMMON, INCLUDE, Target, target
 from mirage_lab.tool.native.toolchain import Ran, Toolchain
 from mirage_lab.xen.dom0.elf import read_elf
@@ -112,7 +112,8 @@ def _compiled(job: _Job, cache: Cache) -> _Compiled:
     """Return what a job makes, from the cache if it is there."""
     with tempfile.TemporaryDirectory(prefix="mirage-lab-") as work:
         tools = Toolchain(Path(work).resolve(), cache.room)
-        key = key_of(FORMAT, tools.version, job.to.arch, job.language, str(job.bare), *COMMON, *_C_FLAGS, *job.to.flags, _own(job.to.arch), job.source)
+        how = (job.to.arch, job.language, str(job.bare), str(can_tell()), *COMMON, *_C_FLAGS, *job.to.flags)
+        key = key_of(FORMAT, tools.version, *how, _own(job.to.arch), job.source)
         kept_value = cache.get(key)
         if kept_value is not None:
             return _Compiled.unpacked(kept_value)

@@ -6,9 +6,10 @@ import io
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-__all__ = ["Place", "place_at", "places_of", "with_places"]
+__all__ = ["Place", "can_tell", "place_at", "places_of", "with_places"]
 
 
 class Place(NamedTuple):
@@ -20,6 +21,11 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.function}, line {self.line}" if self.line else self.function
+
+
+def can_tell() -> bool:
+    """True if what reads them is installed."""
+    return find_spec("elftools") is not None
 
 
 def places_of(data: bytes, called: str) -> list[Place]:

@@ -14,8 +14,9 @@ from mirage_lab.runtime import World
 from mirage_lab.signatures.units import ms
 from mirage_lab.xen.abi import event_channel, grant_table, sched, shared_info, start_info, vcpu
 from mirage_lab.xen.abi.evtchn import take_pending
+from mirage_lab.xen.abi.io import blkif, netif
 from mirage_lab.xen.abi.io import console as ring
-from mirage_lab.xen.abi.io import netif
+from mirage_lab.xen.abi.io.ring import entries
 from mirage_lab.xen.abi.start_info import StartInfo
 from mirage_lab.xen.abi.xen import PAGE_SIZE, Domid, Mfn, Pfn, Port
 from mirage_lab.xen.dom0 import Image, Toolstack
@@ -81,6 +82,28 @@ def test_a_structure_lies_as_the_compiler_lays_it(name: str) -> None:
     raw = codec.pack(*values)
     assert raw == bytes(expected).ljust(len(raw), b"\0")[: len(raw)]  # a response is packed with the rest of its slot
     assert c.sizeof(kind) - len(raw) <= 4  # the padding at the end, which no field needs
+
+
+SEGMENT = layout("blkif_request_segment", ("gref", U32), ("first_sect", U8), ("last_sect", U8))
+REQUEST = (("operation", U8), ("nr_segments", U8), ("handle", U16), ("id", U64), ("sector_number", U64), ("seg", SEGMENT * 11))
+DISCARD = (("operation", U8), ("flag", U8), ("handle", U16), ("id", U64), ("sector_number", U64), ("nr_sectors", U64))
+RESPONSE = (("id", U64), ("operation", U8), ("status", S16))
+
+
+@pytest.mark.parametrize(("used", "align"), [(blkif.X86_64, 8), (blkif.X86_32, 4)])
+def test_the_slots_of_a_disk_lie_as_compilers_of_64_and_of_32_bits_lay_them(used: blkif.Layout, align: int) -> None:
+    kinds = [type("s", (c.LittleEndianStructure,), {"_pack_": align, "_layout_": "ms", "_fields_": list(fields)}) for fields in (REQUEST, DISCARD, RESPONSE)]
+    request, discard, response = kinds
+    segments = [(1_000 + number, number & 7, 7) for number in range(11)]
+    raw = bytearray(used.slot)
+    used.request.pack_into(raw, 0, 1, 11, 3, 1 << 63, 1 << 40)
+    for number, segment in enumerate(segments):
+        blkif.SEGMENT.pack_into(raw, used.segments + number * 8, *segment)
+    assert bytes(raw) == bytes(request(1, 11, 3, 1 << 63, 1 << 40, (SEGMENT * 11)(*segments))) and c.sizeof(request) == used.slot
+    blkif.COUNT.pack_into(raw, used.segments, 77)
+    assert discard.from_buffer(raw).nr_sectors == 77
+    assert used.response.pack(1 << 63, 5, -2) == bytes(response(1 << 63, 5, -2)) and used.response.size == c.sizeof(response)
+    assert entries(max(c.sizeof(request), c.sizeof(response))) == blkif.SLOTS == 32
 
 
 def test_a_copy_lies_as_the_compiler_lays_it() -> None:

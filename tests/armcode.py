@@ -38,6 +38,8 @@ class Kind:
     """CNTVCT into register 0 (and 1)."""
     back: int
     """Return from an interrupt."""
+    code_at: int = 64
+    """Where the code begins in the file."""
 
     def mov(self, register: int, value: int) -> list[int]:
         """A register := 32 bits."""
@@ -121,5 +123,71 @@ ARM32 = Kind(
     control_timer=0xEE0E_0F33,
     read_counter=(0xEC51_0F1E,),  # mrrc p15, 1, r0, r1, c14
     back=0xE25E_F004,  # subs pc, lr, #4
+    code_at=56,
 )
 BOTH = (ARM64, ARM32)
+
+
+class ArmProgram:
+    """Code of an ARM guest that grows, as `machinecode.Program` has it: addresses that are told are in its RAM, from `ram` on."""
+
+    wide = True
+    ram = 0x4000_0000
+
+    def __init__(self, kind: Kind, data: int = 0x20_0000) -> None:
+        self.kind = kind
+        self.top = 1 << kind.bits
+        self.code = b""
+        self.data = self.ram + data
+        self.structures = b""
+
+    def at(self, structure: bytes) -> int:
+        """Put a structure there and return its address."""
+        address = self.data + len(self.structures)
+        self.structures += structure.ljust(-(-len(structure) // 16) * 16, b"\0")
+        return address
+
+    def _mov(self, register: int, value: int) -> bytes:
+        low = self.kind.mov(register, value & 0xFFFF_FFFF)
+        if self.kind.bits == 64 and value >> 32:  # movk, movk
+            low += [0xF2C0_0000 | (value >> 32 & 0xFFFF) << 5 | register, 0xF2E0_0000 | (value >> 48 & 0xFFFF) << 5 | register]
+        return words(*low)
+
+    def call(self, number: int, *args: int) -> None:
+        """A hypercall."""
+        self.code += b"".join(self._mov(register, value) for register, value in enumerate(args)) + words(*self.kind.call(number))
+
+    def keep(self, at: int) -> None:
+        """Store what the last call returned, 32 bits of it."""
+        self.code += words(*self.kind.store(0, at))
+
+    def put(self, address: int, value: int) -> None:
+        """Store 32 bits."""
+        self.code += words(*self.kind.put(value & 0xFFFF_FFFF, address))
+
+    def move(self, source: int, to: int) -> None:
+        """Copy 32 bits."""
+        self.code += words(*self.kind.load(2, source), *self.kind.store(2, to))
+
+    def until(self, address: int, value: int) -> None:
+        """Wait until 32 bits are a value."""
+        compare = [0x6B03_005F, 0x5400_0001 | (-4 & 0x7_FFFF) << 5] if self.kind.bits == 64 else [0xE152_0003, 0x1A00_0000 | -6 & 0xFF_FFFF]
+        self.code += words(*self.kind.mov(3, value), *self.kind.load(2, address), *compare)
+
+    def again(self, start: int = 0) -> None:
+        """Go back to `start`, for ever."""
+        back = (start - len(self.code)) // 4
+        self.code += words(0x1400_0000 | back & 0x3FF_FFFF if self.kind.bits == 64 else 0xEA00_0000 | back - 2 & 0xFF_FFFF)
+
+    def image(self) -> bytes:
+        """The file of the kernel, with an endless loop at the end."""
+        header = self.kind.kernel([])[: self.kind.code_at]
+        text = header + self.code + words(self.kind.stay)
+        room = self.data - self.kind.base
+        assert len(text) <= room
+        whole = bytearray(text.ljust(room, b"\0") + self.structures)
+        if self.kind.bits == 64:
+            struct.pack_into("<Q", whole, 16, len(whole))  # image_size
+        else:
+            struct.pack_into("<I", whole, 44, len(whole))  # end of the zImage
+        return bytes(whole)

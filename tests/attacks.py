@@ -6,16 +6,23 @@ import random
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import Protocol
 
 from mirage_lab import Lab, guest_image, ms
 from mirage_lab.runtime import tasks
-from mirage_lab.xen.abi import sched
+from mirage_lab.xen.abi import sched, vcpu
 from mirage_lab.xen.abi import xen as nr
+from mirage_lab.xen.abi.arm import GICC_BASE, GICD_BASE, MAGIC_BASE
 from mirage_lab.xen.abi.errno import NAMES
 from mirage_lab.xen.dom0 import Image
 from mirage_lab.xen.hypervisor import Domain
 from mirage_lab.xen.hypervisor.hypercalls import HYPERCALLS
-from tests.machinecode import BASE, Program, Program64, imm
+from tests.armcode import BOTH, ArmProgram
+from tests.machinecode import BASE as CODE
+from tests.machinecode import Program, Program64, imm
+from tests.pvcode import BASE, PvProgram
 
 __all__ = ["KEPT", "KINDS", "RAM", "STRUCTURES", "Kind", "Scene", "calls_of", "pointers", "random_calls", "random_code", "scene", "structures", "told"]
 
@@ -24,8 +31,25 @@ STRUCTURES = 0x68_0000
 """Where structures made by chance lie, 32 KiB of them."""
 KEPT = 0x50_0000
 """Where a guest keeps what its calls returned."""
+_LEAVES = {(nr.SCHED_OP, sched.BLOCK), (nr.VCPU_OP, vcpu.DOWN)}
+"""Ways out of the program."""
 _ENDS = {(nr.SCHED_OP, sched.SHUTDOWN), (nr.SCHED_OP, sched.POLL)}
 """With a structure of zeros they do what they are for: the guest ends, or waits for ever."""
+
+
+class Assembler(Protocol):
+    """What the programs of all kinds of guest have."""
+
+    code: bytes
+    top: int
+    ram: int
+
+    def at(self, structure: bytes) -> int: ...
+    def call(self, number: int, *args: int) -> None: ...
+    def keep(self, at: int) -> None: ...
+    def put(self, address: int, value: int) -> None: ...
+    def again(self, start: int = 0) -> None: ...
+    def image(self) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -33,22 +57,37 @@ class Kind:
     """A kind of guest: how a program of it begins, and pointers that are wild for it."""
 
     name: str
-    program: Callable[[int], Program]
+    program: Callable[[int], Assembler]
     wild: tuple[int, ...]
     """Where there is nothing."""
     odd: tuple[int, ...]
     """Where there is something, of a kind."""
 
+    @property
+    def ram(self) -> int:
+        """Where it sees its memory."""
+        return self.program(0x20_0000).ram
 
-KINDS = (
+
+FAR = (1 << 47, (1 << 63) + 8, (1 << 64) - 4096, (1 << 64) - 8, (1 << 64) - 1)
+ARM_RAM = ArmProgram.ram
+ARM_END = ARM_RAM + RAM + 0x2000
+"""Behind the rings."""
+KINDS = [
     Kind("pvh 32", Program, (RAM, RAM - 1, 0x900_0000, 0xFEE0_0000, 0xFEE0_0FFC, 0xFFFF_FFF8, 0xFFFF_FFFF), (0, 1, RAM - 8, RAM - 0x1000)),
-    Kind(
-        "pvh 64",
-        Program64,
-        (RAM, RAM - 1, 0x900_0000, 0xFEE0_0000, 0x4800_0000, 1 << 40, 1 << 47, (1 << 63) + 8, (1 << 64) - 4096, (1 << 64) - 8, (1 << 64) - 1),
-        (0, 1, Program64.READ_ONLY, RAM - 8, RAM - 0x1000),
-    ),
-)
+    Kind("pvh 64", Program64, (RAM, RAM - 1, 0x900_0000, 0xFEE0_0000, 0x4800_0000, 1 << 40, *FAR), (0, 1, Program64.READ_ONLY, RAM - 8, RAM - 0x1000)),
+    Kind("pv", PvProgram, (0, 1, BASE + RAM, 0xFFFF_8300_0000_0000, *FAR), (BASE + 0x60_0000, BASE + 0x60_0001, 0xFFFF_8000_0000_0000, BASE + 0x70_3000)),
+]
+if find_spec("fdt") is not None:
+    KINDS += [
+        Kind(
+            f"arm {kind.bits}",
+            partial(ArmProgram, kind),
+            (0, 1, GICD_BASE, GICC_BASE + 12, ARM_END, ARM_END - 1, 0x3800_0000, 0xFFFF_F000, *(FAR if kind.bits == 64 else (0xFFFF_FFF8, 0xFFFF_FFFF))),
+            (ARM_RAM + 0x5C_0000, ARM_RAM + 0x5C_0001, ARM_END - 8, MAGIC_BASE),
+        )
+        for kind in BOTH
+    ]
 
 
 def pointers(kind: Kind) -> tuple[int, ...]:
@@ -61,9 +100,9 @@ def calls_of(kind: Kind) -> Iterator[tuple[int, ...]]:
     operations = [(number, op) for number, ops in sorted(HYPERCALLS.items()) for op in sorted(ops)]
     operations += [(number, op) for number in (0, 1, 3, 13, 22, 26, 33, 35, 36, 55, 63, 127, 0xFFFF_FFFF) for op in (0, 1)]
     for number, op in operations:
+        if (number, op) in _LEAVES or number == nr.IRET:
+            continue
         for pointer in pointers(kind):
-            if (number, op) == (nr.SCHED_OP, sched.BLOCK):
-                continue
             if (number, op) not in _ENDS:
                 yield number, op, 1, pointer
             if (number, op) not in _ENDS or pointer in kind.wild:
@@ -84,7 +123,7 @@ def random_calls(kind: Kind, chance: random.Random, count: int) -> Iterator[tupl
         number = chance.choice(numbers) if chance.random() < 0.9 else chance.randrange(64)
         ops = sorted(HYPERCALLS.get(number, {}))
         op = chance.choice(ops) if ops and chance.random() < 0.9 else chance.choice((chance.randrange(40), chance.getrandbits(32)))
-        if number == nr.SCHED_OP and op in (sched.BLOCK, sched.SHUTDOWN, sched.POLL):
+        if number == nr.IRET or (number, op) in _LEAVES | _ENDS:
             continue
         made += 1
         yield number, op, *(_aimed(kind, chance) for _ in range(4))
@@ -93,17 +132,17 @@ def random_calls(kind: Kind, chance: random.Random, count: int) -> Iterator[tupl
 def _aimed(kind: Kind, chance: random.Random) -> int:
     match chance.randrange(8):
         case 0 | 1 | 2:
-            return STRUCTURES + 8 * chance.randrange(0x1000)
+            return kind.ram + STRUCTURES + 8 * chance.randrange(0x1000)
         case 3:
             return chance.choice(pointers(kind))
         case 4:
             return chance.randrange(8)
         case 5:
-            return chance.randrange(RAM)
+            return kind.ram + chance.randrange(RAM)
         case 6:
             return chance.getrandbits(16)
         case _:
-            return chance.randrange(kind.program(BASE + 0x4000).top)
+            return chance.randrange(kind.program(0x20_0000).top)
 
 
 @dataclass
@@ -125,7 +164,7 @@ class Scene:
         assert machine is not None and machine.cpu.pieces <= 1_300  # type: ignore[attr-defined]
 
 
-def scene(program: Program, *, run: int = ms(10), data: bytes = b"") -> Scene:
+def scene(program: Assembler, *, run: int = ms(10), data: bytes = b"") -> Scene:
     """Run a program, with `data` at STRUCTURES, beside a unikernel that must not suffer from it."""
     ticks: list[int] = []
 
@@ -145,16 +184,17 @@ def scene(program: Program, *, run: int = ms(10), data: bytes = b"") -> Scene:
 
 def structures(kind: Kind, chance: random.Random) -> bytes:
     """Words that calls by chance find where they look."""
-    likely = (0, 1, 2, 3, 4, 8, 9, 16, 0x7FF0, 0x7FF0_0001, 0x1_0001, KEPT >> 12, KEPT, RAM >> 12, STRUCTURES, 0x2_0000, 0xFFFF_FFFF, 1 << 31)
+    aims = (kind.ram + KEPT, kind.ram + STRUCTURES, kind.ram + RAM)
+    likely = (0, 1, 2, 3, 4, 8, 9, 16, 0x7FF0, 0x7FF0_0001, 0x1_0001, *aims, *(aim >> 12 for aim in aims), 0x2_0000, 0xFFFF_FFFF, 1 << 31)
     words = (chance.choice(likely) if chance.random() < 0.8 else chance.getrandbits(32) for _ in range(0x2000))
     return struct.pack(f"<{0x2000}I", *words)
 
 
 def random_code(chance: random.Random, size: int) -> Program:
     """Instructions by chance, in 32 bits, with handlers that go on behind whatever faults."""
-    program = Program(BASE + 0x8000)
+    program = Program(CODE + 0x8000)
     gdt = program.at(struct.pack("<3Q", 0, 0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF))
-    program += b"\x0f\x01\x15" + imm(program.at(struct.pack("<HI", 23, gdt))) + b"\xea" + imm(BASE + 14) + b"\x08\0"
+    program += b"\x0f\x01\x15" + imm(program.at(struct.pack("<HI", 23, gdt))) + b"\xea" + imm(CODE + 14) + b"\x08\0"
     program += b"\x66\xb8\x10\0\x8e\xd8\x8e\xc0\x8e\xd0\xbc" + imm(0x40_0000)  # mov ax, 16; mov ds, ax; es; ss; mov esp
     plain = program.at(b"\xff\x04\x24\xcf")  # inc dword [esp]; iret
     coded = program.at(b"\x83\xc4\x04\xff\x04\x24\xcf")  # add esp, 4; the same

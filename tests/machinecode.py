@@ -59,6 +59,8 @@ class Program:
 
     wide = False
     top = 1 << 32
+    ram = 0
+    """Where it sees its memory."""
 
     def __init__(self, data: int = BASE + 0x4000) -> None:
         self.code = b""

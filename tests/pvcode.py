@@ -7,7 +7,7 @@ import struct
 from mirage_lab import Lab, guest_image, ms
 from mirage_lab.xen.hypervisor import Domain
 from mirage_lab.xen.hypervisor.hypervisor import SHARED_FRAMES
-from tests.machinecode import note
+from tests.machinecode import Program, imm, note
 
 BASE = 0x1000_0000
 """VIRT_BASE: page n of the guest is at BASE + n * 4096.  The kernel is pages 0 to 3, begins at 0, and uses page 1 for what it keeps."""
@@ -95,3 +95,32 @@ def dmesg(lab: Lab) -> str:
 def kept(lab: Lab, count: int) -> tuple[int, ...]:
     """What the guest kept, as it lies in its memory."""
     return struct.unpack_from(f"<{count}q", domain(lab).memory.view, KEPT - BASE)
+
+
+class PvProgram(Program):
+    """Code of a PV guest that grows, as `machinecode.Program` has it: its addresses are those at which it sees its memory."""
+
+    wide = True
+    top = 1 << 64
+    ram = BASE
+
+    def __init__(self, data: int = 0x20_0000) -> None:
+        super().__init__(BASE + data)
+
+    def call(self, number: int, *args: int) -> None:
+        """A hypercall."""
+        self.code += call64(number, *args)
+
+    def keep(self, at: int) -> None:
+        """Store what the last call returned, 32 bits of it."""
+        self.code += b"\x89\x04\x25" + imm(at)
+
+    def put(self, address: int, value: int) -> None:
+        """Store 32 bits."""
+        self.code += b"\xc7\x04\x25" + imm(address) + imm(value)
+
+    def image(self) -> bytes:
+        """The whole as an ELF file, with an endless loop at the end; 7 MiB are mapped."""
+        code = self.code + b"\xeb\xfe"
+        assert len(code) <= self.data - BASE
+        return elf64(code.ljust(self.data - BASE, b"\x90") + self.structures, memsz=0x70_0000)

@@ -96,6 +96,22 @@ class Cpu(ABC):
         self._clear(address, address + size)
         self.remapped()
 
+    def device(self, address: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None]) -> None:
+        """Have accesses at `address` go to read(offset, size) and write(offset, size, value).
+
+        Each costs as much as a look at a clock, and never ends the run: Unicorn would do it again.
+        """
+
+        def looked_read(offset: int, width: int) -> int:
+            self.looks += 1
+            return read(offset, width)
+
+        def looked_write(offset: int, width: int, value: int) -> None:
+            self.looks += 1
+            write(offset, width, value)
+
+        self.emulator.device(address, size, looked_read, looked_write)
+
     @property
     def pieces(self) -> int:
         """Of how many pieces its memory is made: each more makes a change of the map a little slower."""

@@ -12,11 +12,15 @@ pytest.importorskip("unicorn")
 from mirage_lab import Lab, guest_image, ms
 from mirage_lab.runtime import World, tasks
 from mirage_lab.xen.abi import event_channel, grant_table, memory, sched
+from mirage_lab.xen.abi.arm import GNTTAB_BASE, RAM_BASE
 from mirage_lab.xen.abi.xen import DOMID_SELF, EVENT_CHANNEL_OP, GRANT_TABLE_OP, MEMORY_OP, PAGE_SIZE, Domid, Pfn
 from mirage_lab.xen.arch import translated
 from mirage_lab.xen.dom0 import Image
 from mirage_lab.xen.hypervisor import Domain, Hypervisor
 from mirage_lab.xen.hypervisor import grant_table as grants
+from tests.armcode import ARM32, ARM64, ArmProgram, Kind
+from tests.attacks import KINDS, Assembler
+from tests.attacks import Kind as Attacker
 from tests.machinecode import Program, call, kept, move, put, until
 
 TABLE = 0x20_0000
@@ -65,7 +69,7 @@ def words(domain: Domain, count: int, at: int = KEPT) -> list[int]:
     return list(struct.unpack_from(f"<{count}I", domain.memory.view, at))
 
 
-def running(*programs: Program) -> tuple[Lab, list[Domain]]:
+def running(*programs: Assembler) -> tuple[Lab, list[Domain]]:
     """A lab with the guests a, b, ..., one begun after the other."""
     lab = Lab(seed=1)
     for name, program in zip("abc", programs):
@@ -406,3 +410,57 @@ def test_a_multicall_goes_on_after_a_call_that_fails_and_each_has_its_own_result
     assert results[0] > 4 << 16 and results[1:] == [-14, -38, 0, -38, 0]
     assert [word - (1 << 32) if word >> 31 else word for word in words(a, 3)] == [0, -22, -14]
     assert struct.unpack_from("<I", a.memory.view, port + 4) == (3,)
+
+
+# ARM, and one kind beside another ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kinds", [(ARM64, ARM64), (ARM32, ARM32), (ARM64, ARM32)], ids=["64 and 64", "32 and 32", "64 and 32"])
+@pytest.mark.parametrize("at", [0x40_0000, GNTTAB_BASE - RAM_BASE])
+def test_guests_of_arm_share_pages_too(kinds: tuple[Kind, Kind], at: int) -> None:
+    pytest.importorskip("fdt")
+    ours, theirs = (ArmProgram(kind) for kind in kinds)
+    ram = ours.ram
+    ours.call(12, 7, ours.at(struct.pack("<HHIQQ", DOMID_SELF, 0, 1, 0, GNTTAB_BASE >> 12)))
+    ours.put(GNTTAB_BASE + 68, ram + PAGE >> 12)
+    ours.put(GNTTAB_BASE + 64, 2 << 16 | grant_table.GTF_PERMIT_ACCESS)
+    ours.put(ram + PAGE, 0x1234)
+    ours.until(ram + PAGE + 4, 0x5678)
+    ours.put(ram + PAGE + 8, 0x9ABC)
+    at += ram if at != GNTTAB_BASE - RAM_BASE else RAM_BASE
+    theirs.put(ram + HERE, 77)
+    theirs.call(20, 0, theirs.at(grant_table.MAP.pack(at, grant_table.GNTMAP_HOST_MAP, 8, 1, 0, 0, 0)), 1)
+    theirs.move(at, ram + KEPT)
+    theirs.put(at + 4, 0x5678)
+    theirs.until(at + 8, 0x9ABC)
+    theirs.call(20, 1, theirs.at(grant_table.UNMAP.pack(at, 0, 0, 0)), 1)
+    theirs.move(ram + HERE, ram + KEPT + 4)
+    _, (a, b) = running(ours, theirs)
+    assert words(b, 2) == [0x1234, 77] and a.state == b.state == "running"
+    assert flags_of(a) == grant_table.GTF_PERMIT_ACCESS and b.machine.cpu.pieces <= 3  # type: ignore[union-attr]
+
+
+def test_an_arm_guest_and_a_pvh_guest_share_a_page() -> None:
+    pytest.importorskip("fdt")
+    theirs = ArmProgram(ARM64)
+    theirs.call(20, 0, theirs.at(grant_table.MAP.pack(GNTTAB_BASE, grant_table.GNTMAP_HOST_MAP, 8, 1, 0, 0, 0)), 1)
+    theirs.move(GNTTAB_BASE, theirs.ram + KEPT)
+    theirs.put(GNTTAB_BASE + 4, 0x5678)
+    _, (a, b) = running(granting(2) + put(PAGE, 0x1234) + until(PAGE + 4, 0x5678) + put(KEPT, 1), theirs)
+    assert words(b, 1) == [0x1234] and words(a, 1) == [1]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+def test_a_multicall_of_each_kind_of_guest_has_a_result_for_each_call(kind: Attacker) -> None:
+    program = kind.program(0x20_0000)
+    entry = struct.Struct("<8I" if program.top == 1 << 32 and program.ram == 0 else "<8Q")
+    send = program.at(struct.pack("<I", 9_999))
+    rows = [(17, 0, 0), (EVENT_CHANNEL_OP, event_channel.SEND, send), (13, 0, 1), (99, 0, 0), (29, sched.YIELD, 0)]
+    where = program.at(b"".join(entry.pack(number, 0x55, *args, 0, 0, 0, 0) for number, *args in rows))
+    program.call(13, where, len(rows))
+    program.keep(program.ram + KEPT)
+    _, (a,) = running(program)
+    word = entry.size // 8
+    at = where - program.ram + word
+    results = [int.from_bytes(a.memory.view[at + index * entry.size :][:word], "little", signed=True) for index in range(len(rows))]
+    assert words(a, 1) == [0] and results[0] > 4 << 16 and results[1:] == [-22, -38, -38, 0]

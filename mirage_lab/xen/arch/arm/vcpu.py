@@ -56,7 +56,7 @@ class ArmVcpu(Translated):
         self._registers = cpu.emulator.batch(*cpu.call)
         self._mask = (1 << bits) - 1
         self.latch()
-        device = cpu.emulator.device
+        device = cpu.device
         device(arm.GICD_BASE, arm.GICD_SIZE, lambda at, size: gic.read(at, size, self._lines(cpu.time())), gic.write)
         device(arm.GICC_BASE, arm.GICC_SIZE, lambda at, size: gic.cpu_read(at, size, self._lines(cpu.time())), gic.cpu_write)
 

@@ -27,6 +27,7 @@ from mirage_lab.signatures.units import Ns, ms, seconds
 from mirage_lab.vcpu.exits import Why
 from mirage_lab.vcpu.symbols import Symbols
 from mirage_lab.xen.arch.cuts import REMEMBERED, Past
+from mirage_lab.xen.arch.recorded import Records
 from mirage_lab.xen.arch.vcpu import Vcpu
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Debugger:
         self._lab = lab
         self._wished: dict[str, _Wished] = {}
         self._watches: list[Any] = []
-        self.used = False
+        self.records = Records()
         self.servers: list[Any] = []
 
     # what is there -----------------------------------------------------------------------------------------------
@@ -96,7 +97,6 @@ class Debugger:
         found = self._lab.machine.vcpu(name)
         if found is None:
             raise LabError(f"{name} is a Python unikernel: it has no registers; lab.step() moves on by an event, lab.vm({name!r}).step_back() back")
-        self.used = True
         return found
 
     def symbols(self, name: str) -> Symbols:
@@ -186,19 +186,18 @@ class Debugger:
 
     def on_vcpu(self, vcpu: Vcpu) -> None:
         """A vCPU was made, in a world that is replayed or in the one people see."""
-        if self.used:
-            _ = vcpu.cuts
         if self._lab.machine.world is vcpu.xen.world:
             self._arm(vcpu)
+        else:
+            vcpu.cuts.records = self.records
 
     def install(self) -> None:
         """A world was built again: have its CPUs stop where they shall."""
-        if not self._wished:
-            return
         machine = self._lab.machine
         for info in machine.toolstack.list():
             vcpu = machine.vcpu(info.name) if info.domid else None
             if vcpu is not None:
+                vcpu.cuts.records = None
                 self._arm(vcpu)
         self._install_traps()
 
@@ -343,17 +342,22 @@ class Debugger:
 
     def _instructions_back(self, name: str, count: int) -> None:
         cuts = self.vcpu(name).cuts
-        if cuts.under_way and cuts.done >= count:
+        if cuts.under_way and (cuts.done > count or (cuts.done == count and not cuts.entered)):
             self.goto(name, cuts.event, self._lab.machine.world.now, cuts.done - count)
             return
-        past = self.history(name)
+        slices = self.history(name)
         cuts = self.vcpu(name).cuts
-        count -= cuts.done if cuts.under_way else 0
-        for each in reversed(past):
-            if each.instructions >= count:
+        if cuts.under_way:
+            slices.append(Past(cuts.event, self._lab.machine.world.now, cuts.done, Why.BREAK, cuts.entered))
+        for at in reversed(range(len(slices))):
+            each = slices[at]
+            if each.instructions > count or (each.instructions == count and not (each.entered and at)):
                 self.goto(name, each.event, each.t, each.instructions - count)
                 return
             count -= each.instructions
+            if count == 0:  # it is before the interrupt with which the slice began
+                self.after(slices[at - 1].event, slices[at - 1].t)
+                return
         raise LabError(f"{name} has not taken so many instructions: this is before its beginning")
 
     def _hypercalls_back(self, name: str, count: int) -> None:

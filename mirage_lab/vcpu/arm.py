@@ -81,9 +81,14 @@ class Arm(Cpu):
         while True:
             found = super().run(1, until, spent=spent + done + looks * self.look_ns, over=over)
             done, looks, over = done + found.instructions, looks + self.looks, False
-            if found.why is not Why.BUDGET or done >= count or self.interruptible or not watched():
+            if found.why is not Why.BUDGET or done >= count or self.ends_here:
                 found.instructions, self.looks = done, looks
                 return found
+
+    @property
+    def ends_here(self) -> bool:
+        """True while an interrupt is watched, where the guest lets it in, or where none waits any more."""
+        return self.watched is not None and (self.interruptible or not self.watched())
 
     # faults ------------------------------------------------------------------------------------------------------
 

@@ -240,6 +240,11 @@ class Cpu(ABC):
         found.instructions = min(done, count)
         return self._finish(found)
 
+    @property
+    def ends_here(self) -> bool:
+        """True if the last run would have ended where it did with more instructions too."""
+        return False
+
     def _entry(self, pc: int) -> int:
         """Return how Unicorn is told to begin at `pc`."""
         return pc

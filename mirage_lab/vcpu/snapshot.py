@@ -43,31 +43,46 @@ class Snapshots:
 
     def take(self) -> Snapshot:
         """Return the registers and memory as they are."""
+        registers, _ = self.changes()
+        return Snapshot(registers, self._last)
+
+    def changes(self) -> tuple[bytes, dict[int, bytes]]:
+        """Return the registers, and the pages that changed since this, `take` or `change` was last called."""
         last, changed = self._last, dict[int, bytes]()
         for address, data in self._touched():
             if data != last.get(address, _ZERO):
                 changed[address] = data
         if changed:
             self._last = {**last, **changed}
-        return Snapshot(self._cpu.save(), self._last)
+        return self._cpu.save(), changed
 
     def restore(self, snapshot: Snapshot) -> int:
         """Have registers and memory as they were; return how many pages had to be written."""
-        pages, views, wrong = snapshot.pages, dict(self._cpu.regions), list[tuple[int, bytes]]()
+        wrong = {}
         for address, data in self._touched():
-            want = pages.get(address, _ZERO)
+            want = snapshot.pages.get(address, _ZERO)
             if data != want:
-                wrong.append((address, want))
-        begins = sorted(views)
-        at = 0
-        for address, want in sorted(wrong):
-            while at + 1 < len(begins) and begins[at + 1] <= address:
-                at += 1
-            offset = address - begins[at]
-            views[begins[at]][offset : offset + PAGE] = want
-        self._last = pages
+                wrong[address] = want
+        self._last = snapshot.pages
+        self._write(wrong)
         self._cpu.restore(snapshot.registers)
         return len(wrong)
+
+    def change(self, registers: bytes, pages: dict[int, bytes]) -> None:
+        """Have the registers, and some pages, be these."""
+        if pages:
+            self._last = {**self._last, **pages}
+            self._write(pages)
+        self._cpu.restore(registers)
+
+    def _write(self, pages: dict[int, bytes]) -> None:
+        regions = sorted(self._cpu.regions, key=lambda region: region[0])
+        at = 0
+        for address in sorted(pages):
+            while at + 1 < len(regions) and regions[at + 1][0] <= address:
+                at += 1
+            offset = address - regions[at][0]
+            regions[at][1][offset : offset + PAGE] = pages[address]
 
     def _touched(self) -> Iterator[tuple[int, bytes]]:
         """Give (address, page) of memory that may hold anything but zero."""

@@ -62,3 +62,19 @@ def test_gdb_follows_a_guest_in_c_from_32_bits_to_64(lab: Lab, require: Callable
     assert "rip            0x100000            0x100000 <_start>" in said and "Breakpoint 1, " in said and "cr0            0x11" in said
     assert "cr0            0x8001001" in said and "#0  " in said and "<main" in said and "%r" in said
     assert "exited normally" in said and "hello" in vm.console.text
+
+
+@pytest.mark.parametrize("arch", ["aarch64", "armv7"])
+def test_gdb_debugs_a_guest_of_arm(arch: str, lab: Lab, require: Callable[[str], str], tmp_path: Path) -> None:
+    made = hello(arch)
+    kernel = tmp_path / "hello.elf"
+    kernel.write_bytes(made.manifest["elf"])
+    vm = lab.create(made)
+    vm.unpause()
+    said = said_by(
+        require("gdb-multiarch"), kernel, vm,
+        "break main", "continue", "info registers pc sp", "x/i $pc", "stepi", "stepi", "reverse-stepi", "reverse-stepi", "info registers pc", "continue",
+    )  # fmt: skip
+    pcs = [line.split()[1] for line in said.splitlines() if line.startswith("pc ")]
+    assert "Breakpoint 1, " in said and "<main" in said and len(pcs) == 2 and pcs[0] == pcs[1]
+    assert "exited normally" in said and "hello" in vm.console.text

@@ -21,6 +21,7 @@ from mirage_lab.vcpu.exits import Exit, Why
 from mirage_lab.vcpu.snapshot import Snapshot, Snapshots
 
 if TYPE_CHECKING:
+    from mirage_lab.xen.arch.recorded import Records
     from mirage_lab.xen.arch.vcpu import Vcpu
 
 __all__ = ["Cuts", "Past"]
@@ -31,12 +32,13 @@ REMEMBERED: Final = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A slice that is over: the world had handled `event` events when it began, at `t`."""
+    """A slice that is over: the world had handled `event` events when it began, at `t`; `entered`: with an interrupt."""
 
     event: int
     t: Ns
     instructions: int
     why: Why
+    entered: bool
 
 
 @dataclass(slots=True)
@@ -66,6 +68,8 @@ class Cuts:
         self.event = 0
         self.past: deque[Past] = deque(maxlen=REMEMBERED)
         self.snapshots = Snapshots(vcpu.cpu)
+        self.records: Records | None = None
+        """Where slices are kept that need not be executed again, while a world is replayed."""
         self._left = 0
         self._stood = -1
         self._kept: _Kept | None = None
@@ -73,12 +77,18 @@ class Cuts:
     def __repr__(self) -> str:
         return f"<Cuts of {self._vcpu.domain.name}: {f'{self.done:,} instructions into event {self.event}' if self.under_way else 'between slices'}>"
 
+    @property
+    def entered(self) -> bool:
+        """True if the slice that is under way began with an interrupt."""
+        return self._vcpu.entered == self._vcpu.exits
+
     # a slice, in one part or several -----------------------------------------------------------------------------
 
     def run(self, horizon: int) -> Exit | None:
         """Run the slice, or what is left of it; None if it was cut and put back."""
         vcpu, world = self._vcpu, self._vcpu.xen.world
-        if not self.under_way:
+        fresh = not self.under_way
+        if fresh:
             self.done = self.looks = 0
             self.event = world.events - 1
             self._left = horizon - vcpu.clock
@@ -86,17 +96,45 @@ class Cuts:
             self._kept = None
         if self.keep and (self._kept is None or self._commanded(self._kept)):
             self._kept = self._keep()
+        if self.records is None or self.steps is not None or not fresh:
+            return self._go_on()
+        return self._known(self.records) or self._new(self.records)
+
+    def _known(self, records: Records) -> Exit | None:
+        """Return the exit of a slice that was kept."""
+        known = records.use(self._vcpu, self.event)
+        if known is None:
+            return None
+        found, self.done, self.looks = known
+        return self._over(found)
+
+    def _new(self, records: Records) -> Exit | None:
+        found = self._go_on()
+        if found is not None:
+            records.keep(self._vcpu, self.event, found, self.done, self.looks)
+        return found
+
+    def _go_on(self) -> Exit | None:
+        vcpu = self._vcpu
         left = self._budget - self.done
-        found = None
+        found, count = None, 0
         if self.steps != 0:
             count = left if self.steps is None else min(left, self.steps)
             found = self._part(count, over=self._stood == vcpu.instructions + self.done)
-        if found is None or found.why is Why.BREAK or (found.why is Why.BUDGET and self.done < self._budget):
+        if found is None or found.why is Why.BREAK or (found.why is Why.BUDGET and self._goes_on(found.instructions < count)):
             self._cut()
             return None
+        return self._over(found)
+
+    def _goes_on(self, early: bool) -> bool:
+        """True if a part that had its instructions is not the end of its slice, as one is that ended `early`, or may end there."""
+        return not early and self.done < self._budget and not self._vcpu.cpu.ends_here
+
+    def _over(self, found: Exit) -> Exit:
+        world = self._vcpu.xen.world
         self.under_way, self._kept = False, None
         world.journal.uncut(self.event)
-        self.past.append(Past(self.event, world.now, self.done, found.why))
+        self.past.append(Past(self.event, world.now, self.done, found.why, self.entered))
         if self.steps == 0:
             self._stop()
         found.instructions = self.done

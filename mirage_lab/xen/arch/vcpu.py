@@ -45,6 +45,8 @@ class Vcpu(ABC):
         self.exits = 0
         self.instructions = 0
         self.latest: Exit | None = None
+        self.entered = -1
+        """How many exits there had been when a handler of interrupts was last entered."""
         self._halted = False
         self._posted = False
         self._cuts: Cuts | None = None
@@ -158,6 +160,7 @@ class Vcpu(ABC):
             if self._due:
                 self._halted = False
                 if cpu.interruptible:
+                    self.entered = self.exits
                     self._interrupt()
             if self._halted or domain.reason is not None:
                 return

@@ -334,6 +334,35 @@ def test_a_command_in_the_middle_of_a_slice_is_replayed_there(lab: Lab) -> None:
     assert vm.cpu.instructions == 999 and counter(vm) < 5_000_000 and [entry.name for entry in lab.journal][-1] == "cut"
 
 
+def test_a_world_that_is_built_again_needs_no_cpu_for_what_is_known_of_it(lab: Lab) -> None:
+    """The slices that were kept are a cache: with them, without them and with others' commands the bytes are the same."""
+    vm, trace = world(lab)
+    lab.run(ms(6))
+    typed = len(lab.journal)
+    vm.console.write("x")
+    lab.run(ms(6))
+    first, records = everything(lab, trace), lab.debugger.records
+    for used in (False, True, True):
+        before = records.used
+        lab.rewind(lab.now)
+        assert everything(lab, lab.traces[0]) == first and (records.used > before) == used
+    records.clear()
+    lab.rewind(lab.now)
+    assert everything(lab, lab.traces[0]) == first
+    lab.undo()
+    assert len(lab.journal) == typed
+    vm.console.write("yy")
+    lab.command("poke", name="guest", register="", address=COUNTER, data=imm(5_000_000))
+    lab.run(ms(6))
+    other, before = everything(lab, lab.traces[0]), records.used
+    assert other != first and counter(vm) > 5_000_000
+    lab.rewind(lab.now)
+    assert everything(lab, lab.traces[0]) == other and records.used > before
+    records.clear()
+    lab.rewind(lab.now)
+    assert everything(lab, lab.traces[0]) == other
+
+
 def test_what_was_executed_is_recorded_while_it_is_asked_for(vm: Vm) -> None:
     vm.cpu.trace("block", last=6)
     vm.cpu.step(unit="hypercall")

@@ -10,7 +10,7 @@ help:
 	@echo "make notebooks  run the notebooks and compare their outputs"
 	@echo "make bench      measure, and write docs/benchmarks.md"
 	@echo "make fuzz       give the parsers bytes that lie, for a minute each"
-	@echo "make soak       kill the stores 200 times, and a million commits (some 20 minutes)"
+	@echo "make soak       kill the stores 200 times, a million commits, kernels of Debian (some 20 minutes)"
 
 lab setup check test notebooks bench fuzz soak:
 	@$(PYTHON) bootstrap.py $@

@@ -175,3 +175,13 @@ def with_symbols(file: bytes, symbols: dict[str, tuple[int, int]]) -> bytes:
     body = body.ljust(-(-len(body) // 4) * 4, b"\0")
     head = body[:32] + struct.pack("<I", len(body)) + body[36:46] + struct.pack("<HHH", 40, 5, 3) + body[52:]
     return head + sections
+
+
+def bzimage(payload: bytes, *, version: int = 0x20F, sects: int = 4) -> bytes:
+    """A bzImage of Linux: real-mode code with its header, 16 bytes of the unpacker's, and the payload."""
+    head = bytearray((sects + 1) * 512)
+    head[0x1F1] = sects
+    head[0x202:0x206] = b"HdrS"
+    struct.pack_into("<H", head, 0x206, version)
+    struct.pack_into("<II", head, 0x248, 16, len(payload))
+    return bytes(head) + bytes(16) + payload

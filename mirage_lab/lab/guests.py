@@ -12,6 +12,7 @@ from mirage_lab.lab.said import LabError
 from mirage_lab.vcpu.emulator import unicorn
 from mirage_lab.xen.abi.pv import NOTE_ENTRY
 from mirage_lab.xen.dom0.armimage import is_arm, read_arm
+from mirage_lab.xen.dom0.bzimage import is_bzimage, vmlinux
 from mirage_lab.xen.dom0.elf import ImageError, read_elf
 from mirage_lab.xen.dom0.image import Image
 
@@ -21,13 +22,20 @@ LARGEST: Final = 256 << 20
 
 
 def guest_image(
-    kernel: str | PathLike[str] | bytes, *, name: str | None = None, cmdline: str = "", memory_mib: int = 64, disk: Sequence[Any] = ()
+    kernel: str | PathLike[str] | bytes,
+    *,
+    name: str | None = None,
+    cmdline: str = "",
+    memory_mib: int = 64,
+    disk: Sequence[Any] = (),
+    boot: str = "",
 ) -> Image:
     """Return the image of a Xen guest that is machine code, for `lab.create`.
 
     `kernel`: the file of a PVH guest (an ELF file of x86 with the note PHYS32_ENTRY), of a PV guest of x86-64 (with other
-    notes of Xen), an Image of 64-bit ARM or a zImage of 32-bit ARM, or its bytes; `cmdline`: what its start_info or device
-    tree says; `disk`: the disks it is created with, as for `lab.create`.
+    notes of Xen), a bzImage of Linux with such a kernel in it, an Image of 64-bit ARM or a zImage of 32-bit ARM, or its
+    bytes; `cmdline`: what its start_info or device tree says; `disk`: the disks it is created with, as for `lab.create`.
+    `boot`: "pvh" or "pv", for a kernel of x86 that can do both; of itself it is pvh.
     Raises LabError for what is none, GuestsMissing without an emulator (mirage_lab[guests]).
     """
     if isinstance(kernel, bytes | bytearray | memoryview):
@@ -48,10 +56,12 @@ def guest_image(
             arm = read_arm(data)
             told = {"netifs": (), "bits": arm.bits, "boots": "arm", "entry": arm.address, "disk": as_disks(disk)}
             return Image(name or called, kind="arm", memory_mib=memory_mib, cmdline=cmdline, manifest=told, data=data)
+        if is_bzimage(data):
+            data = vmlinux(data)
         elf = read_elf(data)
-        flavour = elf.flavour
+        flavour = elf.flavour(boot)
     except ImageError as error:
         raise LabError(f"{called}: {error}") from None
     entry = elf.phys32_entry if flavour == "pvh" else elf.number(NOTE_ENTRY)
     manifest = {"netifs": (), "bits": elf.bits, "boots": flavour, "entry": elf.entry if entry is None else entry, "disk": as_disks(disk)}
-    return Image(name or called, kind="elf", memory_mib=memory_mib, cmdline=cmdline, manifest=manifest, data=data)
+    return Image(name or called, kind="elf", memory_mib=memory_mib, cmdline=cmdline, manifest=manifest, data=data, boots=boot)

@@ -57,11 +57,14 @@ class Elf:
         found = self.notes.get(note)
         return None if found is None else int.from_bytes(found[:8], "little")
 
-    @property
-    def flavour(self) -> Literal["pvh", "pv"]:
-        """How it boots: `pvh` if it can, otherwise `pv`; raises ImageError for what this machine has no way to boot."""
-        if PHYS32_ENTRY in self.notes:
+    def flavour(self, wanted: str = "") -> Literal["pvh", "pv"]:
+        """Return how it boots: as `wanted`, or `pvh` if it can, otherwise `pv`; raises ImageError for what it, or this machine, cannot."""
+        if wanted not in ("", "pvh", "pv"):
+            raise ImageError(f"kernels of x86 boot as 'pvh' or as 'pv', not as {wanted!r}")
+        if PHYS32_ENTRY in self.notes and wanted != "pv":
             return "pvh"
+        if wanted == "pvh":
+            raise ImageError("this ELF file has no note PHYS32_ENTRY (18) of Xen: it is no PVH kernel")
         if not self.notes:
             raise ImageError("this ELF file has no note of Xen: it is neither a PVH kernel (note PHYS32_ENTRY) nor a PV kernel")
         if self.bits != 64 or self.machine != EM_X86_64:

@@ -18,6 +18,7 @@ class Image:
     """A bootable image.
 
     `kind` python: `entry(os)` is awaited as the main thread.  `elf` and `arm`: `data` is the kernel file.
+    `boots`: how, where there is a choice: `pvh` or `pv`; of itself, pvh if it can.
     `manifest` says what was linked, why, and what was left out; it is shown, never used.
     """
 
@@ -28,6 +29,7 @@ class Image:
     cmdline: str = ""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     data: bytes = b""
+    boots: str = ""
 
     def __post_init__(self) -> None:
         if self.kind == "python" and self.entry is None:

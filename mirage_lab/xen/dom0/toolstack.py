@@ -164,7 +164,7 @@ class Toolstack:
             cmdline = " ".join([image.cmdline, f"profile={profile}"] if profile != "today" else [image.cmdline]).strip()
             return domain, build(xen, domain, image.data or f"python unikernel {image.name}\n".encode(), cmdline)
         try:
-            flavour = "arm" if image.kind == "arm" else read_elf(image.data).flavour
+            flavour = "arm" if image.kind == "arm" else read_elf(image.data).flavour(image.boots)
         except ImageError as error:
             raise ToolstackError(f"{name}: {error}") from None
         if flavour != "pv" and mib > LARGEST_MIB_TRANSLATED:

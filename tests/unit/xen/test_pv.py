@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from functools import partial
 
@@ -19,7 +20,7 @@ from mirage_lab.xen.dom0 import toolstack
 from mirage_lab.xen.dom0.pvbuilder import build_pv
 from mirage_lab.xen.dom0.toolstack import ToolstackError
 from mirage_lab.xen.hypervisor.hypervisor import SHARED_FRAMES
-from tests.machinecode import elf32, note
+from tests.machinecode import bzimage, elf32, note
 from tests.pvcode import (
     BASE,
     DATA,
@@ -239,9 +240,25 @@ def test_a_pv_kernel_of_32_bits_is_refused_with_what_there_is_instead() -> None:
         guest_image(elf32(b"\xf4", notes=note(6, b"GRUB") + note(9, b"yes")))
 
 
-def test_a_kernel_that_can_do_both_boots_as_pvh() -> None:
-    image = guest_image(elf64(b"\xf4", note(18, struct.pack("<I", 0x10_0000))))
-    assert image.manifest["boots"] == "pvh"
+def test_a_kernel_that_can_do_both_boots_as_pvh_or_as_is_said() -> None:
+    both = elf64(says64(b"in ring 3"), note(18, struct.pack("<I", 0x10_0000)))
+    assert guest_image(both).manifest["boots"] == "pvh"
+    lab = Lab(seed=1)
+    lab.create(guest_image(both, boot="pv", memory_mib=8)).unpause()
+    lab.run(ms(1))
+    assert "(d1) in ring 3" in dmesg(lab)
+    for wanted, said in (("hvm", "not as 'hvm'"), ("pvh", "no PVH kernel")):
+        with pytest.raises(LabError, match=said):
+            guest_image(elf64(b"\xf4"), boot=wanted)
+
+
+def test_a_kernel_in_a_bzimage_boots() -> None:
+    lab = Lab(seed=1)
+    lab.create(guest_image(bzimage(gzip.compress(elf64(says64(b"unpacked")))), memory_mib=8)).unpause()
+    lab.run(ms(1))
+    assert "(d1) unpacked" in dmesg(lab)
+    with pytest.raises(LabError, match="cut off"):
+        guest_image(bzimage(b"\x7fELF" + bytes(100))[:-1])
 
 
 @pytest.mark.parametrize(

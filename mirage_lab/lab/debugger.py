@@ -40,6 +40,7 @@ UNITS: Final = ("instruction", "block", "hypercall")
 MOST: Final = 1_000_000
 BREAKPOINTS: Final = 256
 WITHIN: Final = seconds(1)
+HYPERCALL_WITHIN: Final = seconds(10)
 """How long a step, or a run to somewhere, waits for a domain that does not run."""
 
 
@@ -255,24 +256,25 @@ class Debugger:
         wait(ms(20))
         return False
 
-    def step(self, name: str, count: int, unit: str) -> None:
-        """Have a domain take `count` instructions, basic blocks or hypercalls; raises LabError."""
+    def step(self, name: str, count: int, unit: str, within: Ns | None = None) -> None:
+        """Have a domain take `count` instructions, basic blocks or hypercalls, each `within` a time; raises LabError."""
         _check(count, unit)
+        within = within or (HYPERCALL_WITHIN if unit == "hypercall" else WITHIN)
         if unit == "instruction":
             with self._stepping(name) as vcpu:
                 vcpu.cuts.steps = count
-                self.run(WITHIN)
+                self.run(within)
                 vcpu.cuts.steps = None
             return
         for _ in range(count):
             with self._stepping(name) as vcpu:
                 if unit == "block":
                     vcpu.cpu.break_at_block()
-                    stopped = self.run(WITHIN)
+                    stopped = self.run(within)
                     vcpu.cpu.unbreak_block()
                 else:
                     trap = self._trap(Breakpoint(name, "hypercall", kind="xen.hypercall"))
-                    stopped = self.run(seconds(10))
+                    stopped = self.run(within)
                     trap.close()
             if not stopped:
                 return

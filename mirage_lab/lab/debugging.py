@@ -207,12 +207,20 @@ class CpuHandle:
 
     # moving ------------------------------------------------------------------------------------------------------
 
-    def step(self, count: int = 1, unit: str = "instruction") -> Stop:
-        """Take `count` instructions, basic blocks ("block"), or go behind the next hypercalls ("hypercall")."""
+    def step(self, count: int = 1, unit: str = "instruction", *, within: Ns | None = None) -> Stop:
+        """Take `count` instructions, basic blocks ("block"), or go behind the next hypercalls ("hypercall").
+
+        The world runs for `within` at most, for each: 1 s, 10 s for a hypercall, unless it is said.
+        """
         before = self.instructions
-        self._debugger.step(self._name, count, unit)
-        taken = self.instructions - before
-        return self._here(f"{taken:,} instruction{'' if taken == 1 else 's'}" if taken else "it does not run: vm.why() says what it waits for")
+        self._debugger.step(self._name, count, unit, within)
+        taken, stopped = self.instructions - before, str(self._lab.machine.world.stopped or "")
+        told = f"{taken:,} instruction{'' if taken == 1 else 's'}"
+        if stopped and not stopped.startswith((f"{self._name} at ", f"{self._name}: ")):
+            return self._here(f"{told}; the world was stopped by {stopped}")
+        if not taken:
+            return self._here("it does not run: vm.why() says what it waits for")
+        return self._here(told if stopped else f"{told}, and no {unit}" if unit != "instruction" else told)
 
     def step_back(self, count: int = 1, unit: str = "instruction") -> Stop:
         """Have it as it was `count` instructions, blocks or hypercalls ago; the rest of the world with it."""

@@ -34,7 +34,8 @@ function cpuSide(host, side) {
   const latest = el("p", { class: "ml-hint" });
   const tasks = el("ul", { class: "ml-cpu-tasks" });
   const plain = el("div", { class: "ml-cpu-plain" }, el("p", { class: "ml-hint" }, "A Python unikernel has no registers; it waits in these tasks:"), tasks);
-  const machine = el("div", { class: "ml-cpu-machine" }, el("div", { class: "ml-cpu-top" }, registers.root, code.root), latest, keys);
+  const top = el("div", { class: "ml-cpu-top" }, registers.root, code.root);
+  const machine = el("div", { class: "ml-cpu-machine" }, top, latest, keys);
   const parts = cpuParts(host, side, (part) => host.look({ [`cpu.${side}.part`]: part }));
   const body = el("div", {}, drive.root, plain, machine, parts.root);
   const root = el(
@@ -66,14 +67,15 @@ function cpuSide(host, side) {
       root.setAttribute("aria-label", `guest ${name}`);
       const cpu = told.cpu;
       drive.update(told);
-      setText(state, `domid ${told.domid} · ${told.state}${cpu ? ` · ${cpu.mode} · ${showCount(cpu.exits)} exits · ${showCount(cpu.instructions)} instructions` : ""}`);
+      setText(state, `domid ${told.domid} · ${told.state}${cpu ? ` · ${cpu.mode} · ${cpuCount(cpu.exits, "exit")} · ${cpuCount(cpu.instructions, "instruction")}` : ""}`);
       machine.hidden = !cpu;
       plain.hidden = Boolean(cpu);
       if (cpu) {
+        setAttrs(top, { "data-many": cpu.registers.length > 20 ? "yes" : null });
         registers.update(cpu, name);
         code.update(cpu, new Set(told.stops.map(([, address]) => address)));
         const last = cpu.latest ? `last: ${cpu.latest}` : cpu.cut ? "" : "it has not run yet";
-        setText(latest, [cpu.where ? `in ${cpu.where}` : "", cpu.cut ? `${showCount(cpu.cut)} instructions into its next event` : "", last].filter(Boolean).join(" · "));
+        setText(latest, [cpu.where ? `in ${cpu.where}` : "", cpu.cut ? `${cpuCount(cpu.cut, "instruction")} into its next event` : "", last].filter(Boolean).join(" · "));
       } else {
         eachRow(
           tasks,
@@ -86,6 +88,10 @@ function cpuSide(host, side) {
       parts.update(told);
     },
   };
+}
+
+function cpuCount(number, word) {
+  return `${showCount(number)} ${word}${number === 1 ? "" : "s"}`;
 }
 
 /** Step, go back, run to a place. */

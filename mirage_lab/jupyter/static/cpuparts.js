@@ -20,11 +20,11 @@ export function cpuRegisters() {
       place,
       data,
       ([name]) => name,
-      ([name]) => el("li", {}, el("span", { class: "ml-cpu-name" }, name), el("span", { class: "ml-mono" }), el("span", { class: "ml-cpu-mark" }), el("span", { class: "ml-hint" })),
+      ([name]) => el("li", {}, el("span", { class: "ml-cpu-name" }, name), el("span", { class: "ml-mono" }), el("span", { class: "ml-cpu-mark", title: "changed since it was last shown" }, "•", el("span", { class: "ml-unseen" }, " changed")), el("span", { class: "ml-hint" })),
       (node, [name, value, words]) => {
         const is = changed.has(name);
         setText(node.children[1], value);
-        setText(node.children[2], is ? "• changed" : "");
+        node.children[2].hidden = !is;
         setText(node.children[3], words ?? "");
         setAttrs(node, { "data-register": name, "data-changed": is ? "yes" : null });
       },

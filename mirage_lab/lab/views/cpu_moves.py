@@ -22,6 +22,8 @@ PLACE: Final = 200
 OFFERED: Final = 20
 STOPS: Final = 64
 SAID: Final = 300
+REPLAYED: Final = 400_000_000
+"""Instructions of all guests after which no button goes back."""
 
 
 def place(typed: str) -> str | int:
@@ -61,16 +63,31 @@ def _step(lab: Lab, args: Args) -> Act:
         return Act("lab.step()", visible("; ".join(f"{event.source} {event.kind}" for event in found[:4]), SAID) or "nothing was recorded")
     count = whole(args, "count", 1, 10_000) if "count" in args else 1
     asked = [*([str(count)] if count > 1 else []), *([f"unit={unit!r}"] if unit != UNITS[0] else [])]
-    return Act(f"lab.vm({name!r}).cpu.step({', '.join(asked)})", _say(lab.vm(name).cpu.step(count, unit)))
+    if unit == "hypercall":
+        asked.append(f"within=ms({WITHIN // ms(1)})")
+    within = WITHIN if unit == "hypercall" else None
+    return Act(f"lab.vm({name!r}).cpu.step({', '.join(asked)})", _say(lab.vm(name).cpu.step(count, unit, within=within)))
 
 
 def _back(lab: Lab, args: Args) -> Act:
     """Take a step back; of a Python unikernel it is the last event in which it did something."""
     name, unit = text(args, "domain", 64), _unit(args)
-    if unit == EVENT or lab.machine.vcpu(name) is None:
+    vcpu = lab.machine.vcpu(name)
+    if unit != UNITS[0] or vcpu is None or vcpu.taken == vcpu.instructions:
+        _affordable(lab, name)
+    if unit == EVENT or vcpu is None:
         return Act(f"lab.vm({name!r}).step_back()", lab.vm(name).step_back())
     asked = f"unit={unit!r}" if unit != UNITS[0] else ""
     return Act(f"lab.vm({name!r}).cpu.step_back({asked})", _say(lab.vm(name).cpu.step_back(unit=unit)))
+
+
+def _affordable(lab: Lab, name: str) -> None:
+    """Going back further than the slice under way builds the world again; raises LabError where nobody would wait for that."""
+    vcpus = (lab.machine.vcpu(info.name) for info in lab.machine.toolstack.list() if info.domid)
+    taken = sum(vcpu.taken for vcpu in vcpus if vcpu is not None)
+    if taken > REPLAYED:
+        way = f"lab.vm({name!r}).cpu.step_back() in a cell, where it can be stopped"
+        raise LabError(f"to go back, {taken:,} instructions are executed again, which may take minutes: {way}")
 
 
 def _run_to(lab: Lab, args: Args) -> Act:
@@ -81,6 +98,7 @@ def _run_to(lab: Lab, args: Args) -> Act:
 
 def _run_back(lab: Lab, args: Args) -> Act:
     name = text(args, "domain", 64)
+    _affordable(lab, name)
     return Act(f"lab.vm({name!r}).cpu.run_back()", _say(lab.vm(name).cpu.run_back()))
 
 

@@ -15,7 +15,7 @@ pytest.importorskip("unicorn")
 
 from mirage_lab import Lab, guest_image, ms
 from mirage_lab.lab.said import LabError
-from mirage_lab.lab.views import boot_bytes, cpu, cpu_code, machine_memory
+from mirage_lab.lab.views import boot_bytes, cpu, cpu_code, cpu_moves, machine_memory
 from mirage_lab.lab.views.cpu import VIEW
 from mirage_lab.vcpu import disassembly
 from mirage_lab.vcpu.emulator import missing
@@ -258,6 +258,25 @@ def test_a_breakpoint_is_set_seen_and_taken_away_by_the_same_button(loop: Lab) -
     assert press(loop, "break", where="hypercall:sched_op.*")[0] == "lab.vm('guest').cpu.unbreak('hypercall:sched_op.*')"
     assert side(loop)["stops"] == []
     assert press(loop, "run_back")[1] == f"{BASE:x}"
+
+
+def test_a_spinning_guest_is_not_waited_for_nor_replayed_for_minutes(loop: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_moves, "WITHIN", ms(2))
+    act = VIEW.actions["cpu.step"](loop, {"domain": "guest", "unit": "hypercall"})
+    assert act.line == "lab.vm('guest').cpu.step(unit='hypercall', within=ms(2))" and "and no hypercall" in act.said and loop.now <= ms(3)
+    monkeypatch.setattr(cpu_moves, "REPLAYED", 1_000)
+    for name in ("back", "run_back"):
+        with pytest.raises(LabError, match="instructions are executed again"):
+            press(loop, name, unit="hypercall")
+    press(loop, "step", unit="instruction")
+    press(loop, "back", unit="instruction")
+
+
+def test_a_step_that_another_guests_breakpoint_came_before_says_so(loop: Lab) -> None:
+    loop.create(guest_image(with_symbols(elf32(LOOP), NAMES), name="other", memory_mib=8)).unpause()
+    loop.vm("guest").cpu.break_at("count")
+    said = loop.vm("other").cpu.step()
+    assert "0 instructions; the world was stopped by guest at" in repr(said)
 
 
 def test_symbols_are_offered_by_what_was_typed_and_hostile_ones_stay_text(loop: Lab) -> None:

@@ -19,7 +19,7 @@ EXERCISES = {
         "secret": ["hypercall(18", "to_bytes"],
     },
     "exercise-3": {
-        "right": "bytes_read = sum(512 for event in other.events('blk.request') for _ in range(event.fields['segments']))",
+        "right": "bytes_read = sum(512 * event.fields['sectors'] for event in other.events('blk.request'))",
         "wrong": "bytes_read = len(other.events('blk.request'))",
         "says": "too few",
         "secret": ["512"],

@@ -382,3 +382,16 @@ def test_the_memory_map_tells_ranges_owners_and_grants(vm: Vm) -> None:
     assert sum(row.size for row in rows) == 8 << 20 and all(row.owner == "guest" for row in rows)
     assert [row.type for row in rows] == ["ram", "code", "ram", "xenstore ring", "console ring"]
     assert rows[-1].grant == "granted to dom0, in use" and "KiB  console ring" in repr(rows)
+
+
+def test_an_arm_guest_that_was_stepped_gets_its_interrupts_and_stops_nowhere_else(lab: Lab) -> None:
+    """While an interrupt waits to be let in, a slice ends early: that is no cut."""
+    pytest.importorskip("ziglang")
+    from mirage_lab import native
+
+    plain = lab.create(native.ticks("aarch64", memory_mib=8), name="plain")
+    stepped = lab.create(native.ticks("aarch64", memory_mib=8), name="stepped")
+    plain.unpause(), stepped.unpause()
+    stepped.cpu.step(3)
+    lab.run(seconds(1))
+    assert stepped.state == "shutdown" and stepped.console.text == plain.console.text

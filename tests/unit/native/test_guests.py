@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 pytest.importorskip("unicorn")
@@ -62,15 +66,21 @@ def test_a_page_that_one_grants_is_read_by_the_other_and_given_back(arch: str, h
 
 @each
 @pytest.mark.parametrize(
-    ("cmdline", "address", "place"),
-    [("", "0x0", "(write_to, line 7)"), ("wild", "0xdead0000", "(write_to, line 7)"), ("code", "0x", "(write_to, line 7)"), ("stack", "0x", "(deeper, line ")],
+    ("cmdline", "address", "meaning", "place"),
+    [
+        ("", "0x0 ", "a null pointer", "write_to, line 7"),
+        ("wild", "0xdead0000 ", "no memory is there", "write_to, line 7"),
+        ("code", "0x", "code and constants are read only", "write_to, line 7"),
+        ("stack", "0x", "below the stack: calls go too deep", "deeper, line "),
+    ],
 )
-def test_a_fault_is_told_on_the_console_and_why_names_the_line(arch: str, cmdline: str, address: str, place: str) -> None:
+def test_a_fault_is_told_on_the_console_and_why_names_the_line(arch: str, cmdline: str, address: str, meaning: str, place: str) -> None:
     with booted(native.fault(arch, cmdline=cmdline), run=ms(5)) as lab:
         vm = lab.vm("fault")
         last = vm.console.text.splitlines()[-1]
-        assert vm.state == "crashed" and last.startswith("fault: a page fault at 0x") and f", writing to address {address}" in last
-        assert str(vm.why()).startswith("fault crashed: a page fault at 0x") and place in str(vm.why())
+        assert vm.state == "crashed" and last.startswith("fault: a page fault at 0x") and last.endswith(f"({meaning})")
+        assert f", writing to address {address}" in last
+        assert str(vm.why()).startswith("fault crashed: a page fault at 0x") and f"({place}" in str(vm.why()) and str(vm.why()).endswith(f"({meaning})")
 
 
 @each
@@ -188,3 +198,21 @@ def test_memory_that_is_used_up_is_a_panic(arch: str) -> None:
     text = "#include <guest.h>\nint main(void) { for (;;) alloc_page(); }"
     with booted(compile_guest(text, arch, memory_mib=4), run=ms(50)) as lab:
         assert lab.vm("guest").console.text == "panic: there is no more memory\n"
+
+
+def test_the_cells_of_the_documentation_do_what_it_says(ipython: Any) -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "native.md").read_text()
+    found = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    with ipython() as shell:
+        for cell in found[1].split("# --\n"):
+            assert shell.run_cell(cell).success
+        assert (shell.user_ns["vm"].console.text, shell.user_ns["vm"].state) == ("1\n2\n3\n", "shutdown")
+
+
+def test_what_the_documentation_names_is_in_the_headers() -> None:
+    root = Path(__file__).resolve().parents[3]
+    text = (root / "docs" / "native.md").read_text()
+    told = set(re.findall(r"`(\w+)(?:\([^`]*\))?`", text[text.index("## What a guest has") : text.index("## How it begins")]))
+    headers = "".join(path.read_text() for path in (root / "mirage_lab" / "tool" / "native" / "guest" / "include").glob("*.h"))
+    assert len(told) > 30 and [name for name in sorted(told) if not re.search(rf"\b{name}\b", headers)] == []

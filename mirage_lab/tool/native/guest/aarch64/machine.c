@@ -14,8 +14,6 @@
 #define BLOCK (2ull << 20)
 #define GIB (1ull << 30)
 
-extern char guard[], exception_guard[];
-
 static uint64_t first[512] __attribute__((aligned(PAGE_SIZE)));
 static uint64_t low[512] __attribute__((aligned(PAGE_SIZE)));
 static uint64_t ram[512] __attribute__((aligned(PAGE_SIZE)));

@@ -12,8 +12,6 @@
 #define PAGE_READ_ONLY 0x200u
 #define PAGE_NO_EXEC 1u
 
-extern char guard[], exception_guard[];
-
 static uint32_t table[4096] __attribute__((aligned(16384)));
 static uint32_t pages[256] __attribute__((aligned(1024)));
 

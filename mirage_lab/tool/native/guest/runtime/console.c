@@ -52,11 +52,23 @@ void shutdown(unsigned reason)
         sched_op(SCHEDOP_shutdown, &arg);
 }
 
+/* What an address that cannot be used may mean. */
+static const char *meaning(uintptr_t address)
+{
+    if (address < PAGE_SIZE)
+        return " (a null pointer)";
+    if (address >= (uintptr_t)guard && address < (uintptr_t)guard + PAGE_SIZE)
+        return " (below the stack: calls go too deep)";
+    if (address >= (uintptr_t)_image && address < (uintptr_t)_text_end)
+        return " (code and constants are read only)";
+    return address >= memory_end ? " (no memory is there)" : "";
+}
+
 void fault(const char *what, uintptr_t pc, const char *how, const uintptr_t *address)
 {
     printf("fault: %s at %p", what, (void *)pc);
     if (address)
-        printf(", %s address %p", how, (void *)*address);
+        printf(", %s address %p%s", how, (void *)*address, meaning(*address));
     print("\n");
     shutdown(SHUTDOWN_crash);
 }

@@ -3,7 +3,7 @@
 
 #include <guest.h>
 
-extern char _image[], _text_end[], _end[];
+extern char _image[], _text_end[], _end[], guard[], exception_guard[];
 
 /* The first byte behind the image and what the builder put beside it, and behind the memory. */
 extern uintptr_t memory_free, memory_end;

@@ -242,6 +242,7 @@ pdpt:
     .globl pd
 pd: .skip 4 * 4096
 pt: .skip 4096
+    .globl guard
 guard:
     .skip 4096
     .skip STACK

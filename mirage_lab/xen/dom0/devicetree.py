@@ -23,8 +23,11 @@ LEVEL_LOW: Final = 0xF08
 """Flags of an interrupt of its own: active low, level, of CPUs 0 to 3 and on."""
 
 
-def device_tree(bits: int, ram: int, cmdline: str) -> bytes:
-    """Return the flattened tree of a guest with `ram` bytes; raises MirageError without the library that makes it."""
+def device_tree(bits: int, ram: int, cmdline: str, ramdisk: tuple[int, int] = (0, 0)) -> bytes:
+    """Return the flattened tree of a guest with `ram` bytes, and a ramdisk from one address to another.
+
+    Raises MirageError without the library that makes it.
+    """
     try:
         import fdt
     except ImportError:
@@ -33,6 +36,9 @@ def device_tree(bits: int, ram: int, cmdline: str) -> bytes:
     for path, properties in _nodes(bits, ram, cmdline):
         for name, value in properties.items():
             tree.set_property(name, value, path)
+    if ramdisk[1] > ramdisk[0]:
+        for name, address in zip(("linux,initrd-start", "linux,initrd-end"), ramdisk, strict=True):
+            tree.set_property(name, [address >> 32, address & 0xFFFF_FFFF], "/chosen")
     return bytes(tree.to_dtb(17))
 
 

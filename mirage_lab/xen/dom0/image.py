@@ -17,7 +17,8 @@ Entry = Callable[..., Awaitable[Any]]
 class Image:
     """A bootable image.
 
-    `kind` python: `entry(os)` is awaited as the main thread.  `elf` and `arm`: `data` is the kernel file.
+    `kind` python: `entry(os)` is awaited as the main thread.  `elf` and `arm`: `data` is the kernel file, `ramdisk` what it
+    finds in memory beside itself (an initramfs).
     `boots`: how, where there is a choice: `pvh` or `pv`; of itself, pvh if it can.
     `manifest` says what was linked, why, and what was left out; it is shown, never used.
     """
@@ -30,6 +31,7 @@ class Image:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     data: bytes = b""
     boots: str = ""
+    ramdisk: bytes = b""
 
     def __post_init__(self) -> None:
         if self.kind == "python" and self.entry is None:

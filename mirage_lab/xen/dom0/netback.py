@@ -23,6 +23,7 @@ from mirage_lab.xen.abi.io import ring
 from mirage_lab.xen.abi.io.netif import (
     NETIF_RSP_ERROR,
     NETIF_RSP_OKAY,
+    NETTXF_CSUM_BLANK,
     NETTXF_EXTRA_INFO,
     NETTXF_MORE_DATA,
     RX_REQUEST,
@@ -35,6 +36,7 @@ from mirage_lab.xen.abi.io.netif import (
 )
 from mirage_lab.xen.abi.io.xenbus import XenbusState, parse
 from mirage_lab.xen.abi.xen import DOMID_SELF, GRANT_TABLE_OP, PAGE_SIZE, Domid, Pfn, Port
+from mirage_lab.xen.dom0.offload import completed
 from mirage_lab.xen.xenstore import Client, StoreError
 
 __all__ = ["Netback", "Segment", "Vif", "VifStatistics"]
@@ -222,10 +224,10 @@ class Vif:
         frames: list[tuple[bytes, int]] = []
         answers: list[int] = []
         pieces: list[bytes] = []
-        good, total = True, 0
+        good, total, blank = True, 0, 0
         for index, (_, offset, flags, _, size) in enumerate(requests):
             if not pieces:
-                good, total = True, size
+                good, total, blank = True, size, flags & NETTXF_CSUM_BLANK
             if arg[index * 40 + 36] or offset + size > PAGE_SIZE or flags & NETTXF_EXTRA_INFO or len(pieces) >= FRAGMENTS:
                 good = False
             start = index * PAGE_SIZE
@@ -235,7 +237,7 @@ class Vif:
             answers += [NETIF_RSP_OKAY if good else NETIF_RSP_ERROR] * len(pieces)
             frame = pieces[0] if len(pieces) == 1 else self._joined(pieces, total)
             if good and SHORTEST <= len(frame) <= LONGEST:
-                frames.append((frame, index))
+                frames.append((completed(frame) if blank else frame, index))
             else:
                 self._drop("bad request", len(frame))
             pieces = []

@@ -294,6 +294,28 @@ def test_a_kernel_that_is_larger_than_its_memory_says_how_much_it_needs(kind: Ki
     lab.create(guest_image(data, memory_mib=24))
 
 
+@both
+def test_a_ramdisk_lies_below_the_device_tree_which_says_where(kind: Kind) -> None:
+    """linux,initrd-start and -end, in whole pages from the first on."""
+    lab = Lab(seed=1)
+    lab.create(guest_image(kind.kernel([kind.stay]), memory_mib=8, ramdisk=b"070701" * 1_000))
+    view = domain(lab).memory.view
+    assert bytes(view[(6 << 20) - 0x2000 :][:6_000]) == b"070701" * 1_000
+    tree = bytes(view[6 << 20 :][:0x1000])
+    start, end = arm.RAM_BASE + (6 << 20) - 0x2000, arm.RAM_BASE + (6 << 20) - 0x2000 + 6_000
+    assert struct.pack(">Q", start) in tree and struct.pack(">Q", end) in tree
+
+
+def test_a_ramdisk_that_does_not_fit_says_how_much_memory_it_needs() -> None:
+    kernel = ARM64.kernel([ARM64.stay])
+    with pytest.raises(ToolstackError, match=r"its ramdisk has 8,388,608 bytes: give it memory_mib=11 at least"):
+        Lab(seed=1).create(guest_image(kernel, memory_mib=8, ramdisk=bytes(8 << 20)))
+    with pytest.raises(ToolstackError, match="the first 128 MiB of RAM"):
+        Lab(seed=1).create(guest_image(kernel, memory_mib=512, ramdisk=bytes(128 << 20)))
+    lab = Lab(seed=1)
+    lab.create(guest_image(kernel, memory_mib=12, ramdisk=bytes(8 << 20)))
+
+
 def test_there_is_an_upper_bound_of_memory() -> None:
     with pytest.raises(ToolstackError, match="at most 3072"):
         Lab(seed=1).create(guest_image(ARM64.says(b"x"), memory_mib=4_096))

@@ -98,6 +98,7 @@ class Debugger:
         found = self._lab.machine.vcpu(name)
         if found is None:
             raise LabError(f"{name} is a Python unikernel: it has no registers; lab.step() moves on by an event, lab.vm({name!r}).step_back() back")
+        _ = found.cuts  # from now on its slices are known
         return found
 
     def symbols(self, name: str) -> Symbols:
@@ -206,6 +207,7 @@ class Debugger:
         wished = self._wished.get(vcpu.domain.name)
         if wished is None:
             return
+        _ = vcpu.cuts
         for each in wished.breakpoints.values():
             if each.address is not None:
                 vcpu.cuts.arm(each.address)

@@ -94,6 +94,8 @@ class Cuts:
             self._left = horizon - vcpu.clock
             self._budget = vcpu.budget(self._left)
             self._kept = None
+            if world.stopped is not None:
+                self.steps = 0  # what came before it, in this event, was waited for: the upcall
         if self.keep and (self._kept is None or self._commanded(self._kept)):
             self._kept = self._keep()
         if self.records is None or self.steps is not None or not fresh:
@@ -160,7 +162,8 @@ class Cuts:
         vcpu = self._vcpu
         self.steps = None
         self._stood = vcpu.instructions + self.done
-        vcpu.xen.world.stopped = f"{vcpu.domain.name} at {vcpu.cpu.pc:#x}"
+        if vcpu.xen.world.stopped is None:
+            vcpu.xen.world.stopped = f"{vcpu.domain.name} at {vcpu.cpu.pc:#x}"
 
     def stand(self) -> None:
         """A person looks at the CPU as it is: a breakpoint here has done its work."""

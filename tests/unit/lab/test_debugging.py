@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("unicorn")
 
-from mirage_lab import Lab, configure, devices, guest_image, ms, seconds
+from mirage_lab import Lab, configure, devices, guest_image, ms, native, seconds
 from mirage_lab.lab import LabError, Vm
 from mirage_lab.signatures.units import Ns
 from mirage_lab.skeleton import hello, web
@@ -361,6 +361,51 @@ def test_a_world_that_is_built_again_needs_no_cpu_for_what_is_known_of_it(lab: L
     records.clear()
     lab.rewind(lab.now)
     assert everything(lab, lab.traces[0]) == other
+
+
+@pytest.mark.parametrize("what", ["pause", "destroy", "create", "undo", "other"])
+def test_whatever_is_done_to_a_domain_in_the_middle_of_a_slice_is_replayed(what: str, lab: Lab) -> None:
+    vm, trace = world(lab)
+    lab.run(ms(1))
+    vm.cpu.step(777)
+    match what:
+        case "pause":
+            vm.pause()
+            lab.run(ms(2))
+            taken = vm.cpu.instructions
+            vm.unpause()
+            vm.cpu.step(3)
+            assert vm.cpu.instructions == taken + 3
+        case "destroy":
+            vm.destroy()
+        case "create":
+            lab.create(image(rounds(10))).unpause()
+        case "undo":
+            vm.console.write("x")
+            taken = vm.cpu.instructions
+            vm.cpu.step(10)
+            lab.undo()
+            assert vm.cpu.instructions == taken
+        case "other":
+            lab.vm("web").pause()
+            vm.cpu.step(5)
+            lab.vm("web").unpause()
+    lab.run(ms(2))
+    first = everything(lab, trace)
+    for _ in range(2):
+        lab.rewind(lab.now)
+        assert everything(lab, lab.traces[0]) == first
+
+
+def test_a_breakpoint_on_an_upcall_stops_at_the_first_instruction_of_the_handler(lab: Lab) -> None:
+    pytest.importorskip("ziglang")
+    vm = lab.create(native.ticks("x86_64"))
+    vm.unpause()
+    vm.cpu.break_at("event:evtchn.upcall")
+    assert "stopped: ticks: event:evtchn.upcall" in str(lab.run(seconds(1)))
+    assert lab.now == vm.events("evtchn.upcall")[0].t and vm.cpu.symbol_at(vm.cpu.pc) == "callback"
+    vm.cpu.step_back()
+    assert vm.cpu.symbol_at(vm.cpu.pc).startswith("machine_idle")
 
 
 def test_what_was_executed_is_recorded_while_it_is_asked_for(vm: Vm) -> None:

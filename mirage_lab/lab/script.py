@@ -122,9 +122,20 @@ def _keywords(args: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in args.items())
 
 
+def _compiled(image: Image, variable: str) -> str:
+    """Return the lines that compile a guest of machine code, its source line by line."""
+    about = image.manifest
+    source = "".join(f"    {line!r}\n" for line in str(about["source"]).splitlines(keepends=True)) or "    ''\n"
+    how = f"memory_mib={image.memory_mib}, cmdline={image.cmdline!r}, bare={about['bare']!r}"
+    called = f"{about['arch']!r}, {image.name!r}, {about['language']!r}"
+    return f"from mirage_lab import compile_guest\n\n{variable} = compile_guest(\n{source}    , {called}, {how}\n)"
+
+
 def _image(image: Image, variable: str) -> list[str]:
     """Return the lines that make an image: the unikernel's text and its devices."""
     boots = image.entry
+    if "source" in image.manifest:
+        return [_compiled(image, variable)]
     if not isinstance(boots, Boots):
         return [f"{variable} = ...  # the image {image.name} was not made by plan.build(): put it here"]
     job = next(vertex.what for vertex in boots.vertices if isinstance(vertex.what, Unikernel))

@@ -47,8 +47,8 @@ def compile_guest(
 
     `source`: C that includes <guest.h> and has a `main`, or (`language="asm"`) assembly that has one; `arch`: x86_64, aarch64
     or armv7.  `bare`: the source has its own entry `_start` and the header of its format, and gets nothing of ours.
-    `first_line` is the number of the first line in messages.  The manifest of the image has what the compiler warned of ("compiler"),
-    which line each address comes from ("places"), and for ARM the ELF file with its symbols ("elf").  Raises CompileError,
+    `first_line` is the number of the first line in messages.  The manifest of the image has its "source", what the compiler warned of
+    ("compiler"), which line each address comes from ("places"), and for ARM the ELF file with its symbols ("elf").  Raises CompileError,
     NativeMissing without a compiler (mirage_lab[native]), MirageError for what cannot be.
     """
     to = target(arch)
@@ -61,7 +61,7 @@ def compile_guest(
     found = _compiled(job, Cache.of_this_person() if cache is None else cache)
     warnings = [Diagnostic(*row) for row in found.told["warnings"]]
     places = tuple(Place(address, function, line + first_line - 1 if line else 0) for address, function, line in found.told["places"])
-    manifest: dict[str, Any] = {"netifs": (), "arch": arch, "language": language, "places": places}
+    manifest: dict[str, Any] = {"netifs": (), "arch": arch, "language": language, "bare": bare, "places": places, "source": source}
     if found.elf:
         manifest["elf"] = found.elf
     if warnings:

@@ -216,3 +216,12 @@ def test_what_the_documentation_names_is_in_the_headers() -> None:
     told = set(re.findall(r"`(\w+)(?:\([^`]*\))?`", text[text.index("## What a guest has") : text.index("## How it begins")]))
     headers = "".join(path.read_text() for path in (root / "mirage_lab" / "tool" / "native" / "guest" / "include").glob("*.h"))
     assert len(told) > 30 and [name for name in sorted(told) if not re.search(rf"\b{name}\b", headers)] == []
+
+
+def test_the_script_of_a_lab_compiles_its_guests_again() -> None:
+    with booted(native.ping("aarch64"), native.pong(cmdline='with "quotes"')) as lab:
+        said, text = lab.vm("ping").console.text, lab.script()
+    made: dict[str, Any] = {}
+    exec(compile(text, "script", "exec"), made)
+    with made["lab"] as again:
+        assert again.vm("ping").console.text == said != "" and again.script() == text

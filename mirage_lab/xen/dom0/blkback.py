@@ -102,7 +102,10 @@ class Vbd:
             case XenbusState.CLOSING | XenbusState.CLOSED if self.state in (XenbusState.INIT_WAIT, XenbusState.CONNECTED):
                 self._go(XenbusState.CLOSING)
                 self.disconnect()
-                self._go(XenbusState.CLOSED)
+                if there is XenbusState.CLOSED:
+                    self._go(XenbusState.CLOSED)
+            case XenbusState.CLOSED if self.state is XenbusState.CLOSING and self._gone is None:
+                self._go(XenbusState.CLOSED)  # it waited for us to close first, as Linux does
             case XenbusState.CLOSED if self.state is XenbusState.CLOSING:
                 self._away()
             case XenbusState.INITIALISING if self.state is XenbusState.CLOSED and self._gone is None:

@@ -118,6 +118,9 @@ class Vif:
         elif there in (XenbusState.CLOSING, XenbusState.CLOSED) and self.state in (XenbusState.INIT_WAIT, XenbusState.CONNECTED):
             self._go(XenbusState.CLOSING)
             self.disconnect()
+            if there is XenbusState.CLOSED:
+                self._go(XenbusState.CLOSED)
+        elif there is XenbusState.CLOSED and self.state is XenbusState.CLOSING:
             self._go(XenbusState.CLOSED)
 
     def _connect(self) -> None:

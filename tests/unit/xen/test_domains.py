@@ -10,7 +10,7 @@ from mirage_lab.runtime import World, tasks
 from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.signatures.units import Ns, ms, seconds
 from mirage_lab.xen.abi.io import ring
-from mirage_lab.xen.abi.io.netif import NETTXF_MORE_DATA, TX_REQUEST
+from mirage_lab.xen.abi.io.netif import NETTXF_CSUM_BLANK, NETTXF_MORE_DATA, TX_REQUEST
 from mirage_lab.xen.abi.start_info import StartInfo
 from mirage_lab.xen.abi.xen import Domid, Pfn
 from mirage_lab.xen.dom0 import Image, Toolstack, VifConfig
@@ -282,6 +282,36 @@ def test_a_hostile_front_end_harms_nobody(fill: Any, count: int, closed: bool) -
     [seen] = host.toolstack.netback.statistics().values()
     assert (seen.state == "Closed") is closed
     assert host.toolstack.domain(0).state == "running"
+
+
+def test_a_checksum_that_is_left_to_the_card_is_computed() -> None:
+    """Two frames of UDP without one, of which the first says so (csum_blank): 0x141c of the pseudo header and 0x72, complemented."""
+    udp = bytes.fromhex("4500001c 0000 0000 40 11 0000 0a000001 0a000002 0035 0035 0008 0000".replace(" ", ""))
+    plain = b"\xff" * 12 + b"\x08\x00" + udp + bytes(18)
+
+    async def entry(os: MiniOS) -> None:
+        net = await os.netif("0")
+        net.write(plain)
+        net.write(plain)
+        request = TX_REQUEST.unpack_from(net._tx_page, 64)
+        TX_REQUEST.pack_into(net._tx_page, 64, *request[:2], NETTXF_CSUM_BLANK, *request[3:])
+        await idle(os)
+
+    first, second = Host(entry, vifs=1).run().hub.frames
+    assert second == plain and first == plain[:40] + bytes.fromhex("eb71") + plain[42:]
+
+
+def test_the_back_end_closes_when_the_front_end_has() -> None:
+    """5, then 6 after the other's 6: Linux, when it is turned off, waits for the 5."""
+
+    async def entry(os: MiniOS) -> None:
+        await os.netif("0")
+        for state in ("5", "6"):
+            await os.xs.write("device/vif/0/state", state)
+            await tasks.sleep(ms(100))
+        await idle(os)
+
+    assert Host(entry, vifs=1).run().states()[-4:] == [("front", 5), ("back", 5), ("front", 6), ("back", 6)]
 
 
 def test_names_kinds_and_sizes_are_checked() -> None:

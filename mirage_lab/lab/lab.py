@@ -343,7 +343,7 @@ class Lab:
         with self._driving() as machine:
             last = machine.world.recorder.last
             for _ in range(count):
-                if not machine.world.step():
+                if not machine.world.step() or machine.world.stopped is not None:
                     break
             found: list[Event] = [e for e in map(machine.world.recorder.event, range(last + 1, machine.world.recorder.last + 1)) if e]
         self._show_reports()

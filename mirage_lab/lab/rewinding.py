@@ -9,7 +9,7 @@ from mirage_lab.lab import running
 from mirage_lab.lab.machine import Machine
 from mirage_lab.lab.said import LabError, Said
 from mirage_lab.runtime.clock import show
-from mirage_lab.runtime.journal import Entry
+from mirage_lab.runtime.journal import Entry, ReplayDiverged
 from mirage_lab.signatures.units import Ns
 from mirage_lab.tracing.recorder import Event
 
@@ -72,10 +72,12 @@ def _search(lab: Lab, seen: Progress, *, first: bool) -> tuple[int, Ns] | None:
         world = lab.machine.world
         machine = Machine(lab.seed)
         machine.world.place, machine.world.live = type(lab).places, False
+        machine.on_vcpu = lab.debugger.on_vcpu
         try:
             for entry in [*lab.journal, Entry(world.events, world.now, "")]:
                 while machine.world.events < entry.event:
-                    machine.world.step()
+                    if not machine.world.step():
+                        raise ReplayDiverged(f"replay diverged at event {machine.world.events}: the journal has {entry.event} events")
                     if seen(machine):
                         found = machine.world.events, machine.world.now
                         if first:

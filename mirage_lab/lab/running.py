@@ -196,7 +196,10 @@ def fetch(lab: Lab, url: str, within: Ns | None) -> Reply:
         into: list[bytes | MirageError] = machine.world.command("fetch", lan=lan, address=address, port=port, request=request.encode())
         _drive(lab, Ns(started + (within or seconds(30))), lambda: bool(into) and not (isinstance(into[-1], bytes) and into[-1]), every=1)
         took = Ns(machine.now - started)
+        stopped = machine.world.stopped
     lab._show_reports()
+    if stopped is not None and not (into and into[-1] == b""):
+        raise LabError(f"{url}: no answer yet, the world was stopped: {stopped}; lab.run(...) goes on")
     pieces = [piece for piece in into if isinstance(piece, bytes)]
     failures = [failure for failure in into if isinstance(failure, MirageError)]
     if failures:

@@ -9,7 +9,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from mirage_lab.functoria import Impl
-from mirage_lab.runtime.journal import Entry
+from mirage_lab.runtime.journal import CUT, Entry
 from mirage_lab.signatures.functor import Unikernel
 from mirage_lab.tool.building import Entry as Boots
 from mirage_lab.xen.dom0.disk import Disk
@@ -34,6 +34,9 @@ def cells(lab: Lab) -> list[str]:
     skipped = 0
     at = 0
     for entry in lab.journal:
+        if entry.name == CUT:
+            parts.append("# here {name} was stopped {instructions:,} instructions into a step: lab.vm({name!r}).cpu.step(...)".format(**entry.args))
+            continue
         if entry.outside:
             skipped += 1
             continue

@@ -20,6 +20,8 @@ from mirage_lab.irmin.objects import Info, decode_commit, decode_tree, encode_co
 from mirage_lab.irmin.pack import index_of, read_index
 from mirage_lab.irmin.path import steps_of
 from mirage_lab.irmin.record import read_record, write_record
+from mirage_lab.lab.gdbpackets import Packets
+from mirage_lab.lab.gdbpackets import encode as gdb_packet
 from mirage_lab.runtime import World
 from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.signatures.units import Ns, ms
@@ -37,13 +39,14 @@ from mirage_lab.tcpip.wire.error import WireError
 from mirage_lab.testing import Broken, tcp_story
 from mirage_lab.tracing.pcapng import PcapError
 from mirage_lab.tracing.savefile import parse as parse_savefile
+from mirage_lab.vcpu.symbols import read_symbols
 from mirage_lab.vnetif import Netif, Segment
 from mirage_lab.vnetif.faults import marked, pure_ack
 from mirage_lab.xen.dom0.elf import ImageError, read_elf
 from mirage_lab.xen.xenstore.history import decode_entry, encode_entry
 from mirage_lab.xen.xenstore.store import StoreError as XenstoreError
 from mirage_lab.xen.xenstore.store import parse_perms
-from tests.machinecode import elf32, note, says
+from tests.machinecode import BASE, elf32, note, says, with_symbols
 
 __all__ = ["TARGETS", "Target"]
 
@@ -67,6 +70,12 @@ class Target:
         except self.errors:
             return False
         return True
+
+
+def _gdb(data: bytes) -> Any:
+    """Feed what a gdb says, in two pieces."""
+    packets = Packets()
+    return [packets.feed(data[: len(data) // 2]), packets.feed(data[len(data) // 2 :])]
 
 
 def _text(run: Callable[[str], Any]) -> Callable[[bytes], Any]:
@@ -230,6 +239,8 @@ _ALL = (
     Target("ipv6 network", _text(network6), (LocalProtocolError,), (b"2001:db8::2/64",)),
     Target("mac address", _text(mac_bytes), (LocalProtocolError,), (b"02:00:00:00:00:01",)),
     Target("tcp story", _text(tcp_story), (LocalProtocolError, Broken), (STORY,)),
+    Target("gdb packets", _gdb, (), (gdb_packet(b"qSupported:swbreak+") + b"+" + gdb_packet(b"m100000,40") + b"\x03", gdb_packet(b"vCont;c"))),
+    Target("symbols", read_symbols, (), (with_symbols(elf32(says(b"hello")), {"_start": (BASE, 64), "main": (BASE + 64, 0)}),), "vcpu.symbols.read_symbols"),
     Target("kernel", read_elf, (ImageError,), (elf32(says(b"hello")), elf32(b"\xf4", notes=note(18, bytes(8)))), "xen.dom0.elf.read_elf"),
     Target("xenstore entry", decode_entry, (ObjectError,), (encode_entry(b"value", ((0, "r"), (5, "b"))),), "xen.xenstore.history.decode_entry"),
     Target("xenstore permissions", lambda data: parse_perms(data.decode("latin-1").split("\0")), (XenstoreError,), (b"n0\0r5",)),

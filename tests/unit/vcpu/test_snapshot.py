@@ -61,6 +61,22 @@ def test_pages_that_did_not_change_are_shared_and_untouched_ones_not_kept() -> N
     assert snapshots.restore(first) == 1 and ram[0x3000:0x3004] == bytes(4)
 
 
+def test_fifty_snapshots_of_a_guest_of_20_mib_keep_little_more_than_one() -> None:
+    """A hundred pages are written between two; pages that are shared count once."""
+    code = "ff0500002000" + "81050210000000100000" + "ebee"  # inc [0x200000]; add dword [0x1002], 4096: the address of that; jmp
+    cpu, ram = cpu_with(code, 64 << 20)
+    for at in range(0x10_0000, 21 << 20, PAGE):
+        ram[at] = 1 + at % 251
+    snapshots, taken = Snapshots(cpu), []
+    for _ in range(50):
+        taken.append(snapshots.take())
+        assert cpu.run(300).instructions == 300
+    pages = {id(page): page for one in taken for page in one.pages.values()}
+    assert 24 << 20 < len(pages) * PAGE < 200 << 20 and len(taken[-1].pages) == len(taken[0].pages)
+    snapshots.restore(taken[0])
+    assert ram[0x20_0000] == 1 + 0x20_0000 % 251
+
+
 def test_code_that_was_changed_is_executed_as_it_was_again() -> None:
     cpu, ram = cpu_with("40ebfd")
     snapshots = Snapshots(cpu)

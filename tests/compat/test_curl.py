@@ -9,7 +9,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from mirage_lab import Lab, devices, ms, seconds, unikernel
+import pytest
+
+from mirage_lab import Lab, devices, ms, native, seconds, unikernel
 from mirage_lab.signatures import Console, StackV4
 from mirage_lab.signatures.network import TcpFlow
 from mirage_lab.skeleton import static_website
@@ -123,3 +125,24 @@ def test_a_hundred_megabytes_each_way_through_a_forward(require: Callable[[str],
                 assert hashlib.file_digest(file, "sha256").digest() == whole.digest()
             told = subprocess.run([program, "-sS", "--max-time", "60", "-T", there, url], check=True, capture_output=True).stdout
     assert told.decode() == whole.hexdigest()
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64", "armv7"])
+def test_curl_gets_a_page_of_a_guest_in_c_and_tshark_has_nothing_to_say_of_its_packets(arch: str, require: Callable[[str], str], tmp_path: Path) -> None:
+    pytest.importorskip("unicorn")
+    pytest.importorskip("ziglang")
+    with Lab(seed=1, name="curl") as lab:
+        lan = lab.lan("br0", latency=ms(1))
+        trace = lab.capture(lan)
+        vm = lab.create(native.httpd(arch, memory_mib=8), vif=[lan])
+        vm.unpause()
+        lab.run(seconds(1))
+        url = lab.forward(vm, 80).url
+        with lab.playing_meanwhile():
+            words = [require("curl"), "-sS", "--max-time", "20"]
+            pages = [subprocess.run([*words, url], capture_output=True, check=True).stdout for _ in range(3)]
+        trace.save(tmp_path / "c.pcapng")
+    assert {page.decode().partition(" on ")[0] for page in pages} == {"hello from machine code"}
+    checks = ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]
+    told = subprocess.run([require("tshark"), "-n", "-r", tmp_path / "c.pcapng", *checks, "-q", "-z", "expert,warn"], capture_output=True, check=True).stdout
+    assert b"Warn" not in told and b"Error" not in told, told

@@ -3,6 +3,7 @@
     hello.c   says hello on the console ring            hello.hex           the same without a compiler, byte by byte
     ticks.c   a line every 100 ms                       ping.c and pong.c   play over an event channel
     fault.c   writes where nothing may be written       lend.c and borrow.c a page for another domain
+    httpd.c   a web server of one page, on <net.h>
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ program of its own, and nothing here needs Jupyter.
 
 from mirage_lab.tool.native.compiling import compile_guest
 from mirage_lab.tool.native.diagnostics import CompileError, Diagnostic
-from mirage_lab.tool.native.examples import borrow, fault, hello, hello_hex, lend, ping, pong, ticks
+from mirage_lab.tool.native.examples import borrow, fault, hello, hello_hex, httpd, lend, ping, pong, ticks
 from mirage_lab.tool.native.toolchain import NativeMissing
 
-__all__ = ["CompileError", "Diagnostic", "NativeMissing", "borrow", "compile_guest", "fault", "hello", "hello_hex", "lend", "ping", "pong", "ticks"]
+__all__ = ["CompileError", "Diagnostic", "NativeMissing", "borrow", "compile_guest", "fault", "hello", "hello_hex", "httpd", "lend", "ping", "pong", "ticks"]

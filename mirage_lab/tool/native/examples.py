@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mirage_lab.skeleton.native import source
@@ -12,7 +13,7 @@ from mirage_lab.tool.native.compiling import compile_guest
 from mirage_lab.tool.native.hexed import read_hex
 from mirage_lab.xen.dom0.image import Image
 
-__all__ = ["borrow", "fault", "hello", "hello_hex", "lend", "ping", "pong", "ticks"]
+__all__ = ["borrow", "fault", "hello", "hello_hex", "httpd", "lend", "ping", "pong", "ticks"]
 
 
 def hello(arch: str = "x86_64", **options: Any) -> Image:
@@ -48,6 +49,12 @@ def borrow(arch: str = "x86_64", **options: Any) -> Image:
 def fault(arch: str = "x86_64", **options: Any) -> Image:
     """Write where nothing may be written; `cmdline` is null (as without it), wild, code or stack: `vm.why()` tells what came of it."""
     return _example("fault", arch, options)
+
+
+def httpd(arch: str = "x86_64", *, address: str = "10.0.0.2/24", **options: Any) -> Image:
+    """Answer HTTP with a page of one line, at an IPv4 address of the lan that vif/0 is plugged into."""
+    image = _example("httpd", arch, {**options, "cmdline": address})
+    return replace(image, manifest={**image.manifest, "netifs": ("0",), "address": address})
 
 
 def hello_hex() -> Image:

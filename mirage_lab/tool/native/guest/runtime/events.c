@@ -3,8 +3,13 @@
 
 #define PORTS 128
 
-static struct shared_info shared __attribute__((aligned(PAGE_SIZE)));
-static char rest_of_its_page[PAGE_SIZE - sizeof(struct shared_info)] __attribute__((used));
+/* Xen's page takes the place of this one: nothing else may lie in it. */
+static union {
+    struct shared_info info;
+    char page[PAGE_SIZE];
+} its __attribute__((aligned(PAGE_SIZE)));
+#define shared its.info
+
 static bool connected;
 static unsigned happened, seen;
 

@@ -36,8 +36,8 @@ def guest_image(
     `kernel`: the file of a PVH guest (an ELF file of x86 with the note PHYS32_ENTRY), of a PV guest of x86-64 (with other
     notes of Xen), a bzImage of Linux with such a kernel in it, an Image of 64-bit ARM or a zImage of 32-bit ARM, or its
     bytes; `cmdline`: what its start_info or device tree says; `disk`: the disks it is created with, as for `lab.create`.
-    `boot`: "pvh" or "pv", for a kernel of x86 that can do both; of itself it is pvh.  `ramdisk`: an initramfs, for a kernel
-    of ARM.
+    `boot`: "pvh" or "pv", for a kernel of x86 that can do both; of itself it is pvh.  `ramdisk`: what it finds in
+    memory beside itself, as Linux its initramfs.
     Raises LabError for what is none, GuestsMissing without an emulator (mirage_lab[guests]).
     """
     data = _bytes_of(kernel)

@@ -10,6 +10,8 @@ import struct
 from typing import Final
 
 START_MAGIC: Final = 0x336EC578
+MODLIST_ENTRY: Final = struct.Struct("<QQQQ")
+"""paddr, size, cmdline_paddr, reserved."""
 START_INFO: Final = struct.Struct("<IIIIQQQQII")
 """magic, version, flags, nr_modules, modlist_paddr, cmdline_paddr, rsdp_paddr, memmap_paddr, memmap_entries, reserved."""
 MEMMAP_ENTRY: Final = struct.Struct("<QQII")

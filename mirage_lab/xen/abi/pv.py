@@ -26,6 +26,7 @@ INVALID_M2P: Final = (1 << 64) - 1
 
 TRAP_INFO: Final = struct.Struct("<BBH4xQ")
 """vector, flags (bits 0 and 1: the ring that may raise it, bit 2: upcalls are masked in the handler), cs, address."""
+TI_RING: Final = 3
 TI_MASK_EVENTS: Final = 4
 
 IRET: Final = struct.Struct("<9Q")

@@ -1,6 +1,6 @@
 """pvbuilder: fills the memory of a PV guest of x86-64 before it first runs (tools/libs/guest: xg_dom_core.c, xg_dom_x86.c).
 
-    VIRT_BASE ─▶ kernel │ pfn -> mfn list │ start_info │ xenstore ring │ console ring │ page tables │ boot stack │ up to 4 MiB more
+    VIRT_BASE ─▶ kernel │ ramdisk │ pfn -> mfn list │ start_info │ xenstore ring │ console ring │ page tables │ boot stack │ up to 4 MiB more
 
 All of it is mapped, page by page, by the first page tables; those themselves for reading only.  With the note INIT_P2M the
 list lies behind the stack, and is mapped at the address that the note says.
@@ -36,7 +36,7 @@ _ALL: Final = (1 << 64) - 1
 class Layout:
     """Where everything is: page numbers of the guest, and the address of each as base + page."""
 
-    def __init__(self, elf: Elf, nr_pages: int) -> None:
+    def __init__(self, elf: Elf, nr_pages: int, ramdisk: int = 0) -> None:
         self.base = elf.number(pv.NOTE_VIRT_BASE) or 0
         self.offset = elf.number(pv.NOTE_PADDR_OFFSET) or 0
         self.p2m_at = elf.number(pv.NOTE_INIT_P2M)
@@ -47,8 +47,9 @@ class Layout:
         if lowest < 0 or highest > nr_pages << PAGE_SHIFT:
             self._too_small(max(highest, 0) + ROUND, lowest < 0)
         self.p2m_pages = _pages(8 * nr_pages)
-        at = _pages(highest)
-        self.p2m = at
+        self.ramdisk = _pages(highest)
+        self.ramdisk_pages = _pages(ramdisk)
+        at = self.p2m = self.ramdisk + self.ramdisk_pages
         self.start_info = at + (self.p2m_pages if self.p2m_at is None else 0)
         self.store, self.console, self.tables = (self.start_info + n for n in (1, 2, 3))
         self.nr_tables = 0
@@ -96,17 +97,18 @@ def _tables(regions: list[tuple[int, int, int]]) -> dict[tuple[int, int], int]:
     return found
 
 
-def build_pv(xen: Hypervisor, domain: Domain, data: bytes, cmdline: str, order: Sequence[int] | None = None) -> Built:
+def build_pv(xen: Hypervisor, domain: Domain, data: bytes, cmdline: str, ramdisk: bytes = b"", *, order: Sequence[int] | None = None) -> Built:
     """Load a kernel and prepare its vCPU, page tables, magic pages, first grants and two event channels; raises ImageError.
 
     `order`: which frame of the domain's memory each page is, if they are not to be in order.
     """
     elf = read_elf(data)
     memory = domain.memory
-    layout = Layout(elf, memory.nr_pages)
+    layout = Layout(elf, memory.nr_pages, len(ramdisk))
     order = range(memory.nr_pages) if order is None else order
     pages = [memory.page(Pfn(index)) for index in order[: layout.stack + 1 + (layout.p2m_pages if layout.p2m_at is not None else 0)]]
     _load(elf, layout, pages)
+    _spread(pages, layout.ramdisk, ramdisk)
     mfns = array("Q", (memory.base + index for index in order))
     _spread(pages, layout.p2m, mfns.tobytes())
     _map(layout, pages, mfns)
@@ -124,6 +126,8 @@ def build_pv(xen: Hypervisor, domain: Domain, data: bytes, cmdline: str, order: 
         cmd_line=cmdline,
         pt_base=layout.address(layout.tables),
         nr_pt_frames=layout.nr_tables,
+        mod_start=layout.address(layout.ramdisk) if ramdisk else 0,
+        mod_len=len(ramdisk),
         first_p2m_pfn=0 if in_layout else layout.p2m,
         nr_p2m_frames=0 if in_layout else layout.p2m_pages,
     )
@@ -148,6 +152,7 @@ def _built(elf: Elf, layout: Layout, mfns: array[int]) -> list[tuple[int, int, s
     named: dict[int, str] = {}
     for (end, name), segment in zip(what, elf.segments):
         named.update(dict.fromkeys(range((segment.physical - layout.offset) >> PAGE_SHIFT, end), name))
+    named.update(dict.fromkeys(range(layout.ramdisk, layout.ramdisk + layout.ramdisk_pages), "ramdisk"))
     named.update(dict.fromkeys(range(layout.p2m, layout.p2m + layout.p2m_pages), "pfn list"))
     named.update({layout.start_info: "start_info", layout.store: "xenstore ring", layout.console: "console ring", layout.stack: "boot stack"})
     found: list[tuple[int, int, str]] = []
@@ -179,7 +184,7 @@ def _load(elf: Elf, layout: Layout, pages: list[memoryview]) -> None:
     where = elf.number(pv.NOTE_HYPERCALL_PAGE)
     if where is not None:
         pfn = (where - layout.base) >> PAGE_SHIFT
-        if where % PAGE_SIZE or not 0 <= pfn < layout.p2m:
+        if where % PAGE_SIZE or not 0 <= pfn < layout.ramdisk:
             raise ImageError(f"its note HYPERCALL_PAGE says {where:#x}, which is no page of its kernel")
         pages[pfn][:] = hypercall_page()
 

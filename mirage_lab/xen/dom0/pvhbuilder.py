@@ -1,6 +1,6 @@
 """pvhbuilder: fills the memory of a PVH guest before it first runs (tools/libs/guest: xg_dom_x86.c, bootlate_hvm).
 
-    its segments at their physical addresses │ hvm_start_info, memory map, command line │ ... │ xenstore ring │ console ring │
+    its segments at their physical addresses │ hvm_start_info, memory map, command line, ramdisk │ ... │ xenstore ring │ console ring │
                                                the next page behind the kernel                  the last pages of RAM
 """
 
@@ -25,7 +25,7 @@ SPECIAL: Final = 8
 LONGEST_CMDLINE: Final = 2_048
 
 
-def build_pvh(xen: Hypervisor, domain: Domain, data: bytes, cmdline: str) -> Built:
+def build_pvh(xen: Hypervisor, domain: Domain, data: bytes, cmdline: str, ramdisk: bytes = b"") -> Built:
     """Load a kernel and prepare its vCPU, magic pages, first grants and two event channels; raises ImageError."""
     elf = read_elf(data)
     entry = elf.phys32_entry
@@ -41,7 +41,7 @@ def build_pvh(xen: Hypervisor, domain: Domain, data: bytes, cmdline: str) -> Bui
         memory.view[segment.physical : segment.physical + len(segment.data)] = segment.data
     end = max(segment.physical + segment.size for segment in elf.segments)
     regions = [(0, ram, hvm.E820_RAM), (ram, SPECIAL << PAGE_SHIFT, hvm.E820_RESERVED)]
-    start_info = _start_info(memory.view, -(-end // PAGE_SIZE) * PAGE_SIZE, ram, regions, cmdline)
+    start_info = _start_info(memory.view, -(-end // PAGE_SIZE) * PAGE_SIZE, ram, regions, cmdline, ramdisk)
     store_port, console_port = unbound(domain), unbound(domain)
     for ref, pfn in ((gnt.GREF_CONSOLE, console), (gnt.GREF_XENSTORE, store)):
         gnt.ENTRY.pack_into(domain.grants.frames[0], ref * gnt.ENTRY_SIZE, gnt.GTF_PERMIT_ACCESS, 0, memory.mfn(pfn))
@@ -54,14 +54,20 @@ def build_pvh(xen: Hypervisor, domain: Domain, data: bytes, cmdline: str) -> Bui
     return Built(Pfn(start_info >> PAGE_SHIFT), store_port, console_port, memory.mfn(store), memory.mfn(console))
 
 
-def _start_info(view: memoryview, at: int, ram: int, regions: list[tuple[int, int, int]], cmdline: str) -> int:
-    """Write hvm_start_info at `at`, behind it the memory map and the command line; return `at`."""
+def _start_info(view: memoryview, at: int, ram: int, regions: list[tuple[int, int, int]], cmdline: str, ramdisk: bytes) -> int:
+    """Write hvm_start_info at `at`, behind it the memory map and the command line, and a ramdisk as the one module; return `at`."""
     memmap = at + 64
     line = memmap + len(regions) * hvm.MEMMAP_ENTRY.size
     text = cmdline.encode()[: LONGEST_CMDLINE - 1] + b"\0"
-    if line + len(text) > ram:
-        raise ImageError("there is no room for hvm_start_info behind its kernel: give it more memory")
-    hvm.START_INFO.pack_into(view, at, hvm.START_MAGIC, 1, 0, 0, 0, line, 0, memmap, len(regions), 0)
+    modules = -(-(line + len(text)) // 8) * 8
+    module = -(-(modules + hvm.MODLIST_ENTRY.size) // PAGE_SIZE) * PAGE_SIZE
+    if (module + len(ramdisk) if ramdisk else line + len(text)) > ram:
+        what = "hvm_start_info and its ramdisk" if ramdisk else "hvm_start_info"
+        raise ImageError(f"there is no room for {what} behind its kernel: give it more memory")
+    hvm.START_INFO.pack_into(view, at, hvm.START_MAGIC, 1, 0, bool(ramdisk), modules if ramdisk else 0, line, 0, memmap, len(regions), 0)
+    if ramdisk:
+        hvm.MODLIST_ENTRY.pack_into(view, modules, module, len(ramdisk), 0, 0)
+        view[module : module + len(ramdisk)] = ramdisk
     for index, (address, size, kind) in enumerate(regions):
         hvm.MEMMAP_ENTRY.pack_into(view, memmap + index * hvm.MEMMAP_ENTRY.size, address, size, kind, 0)
     view[line : line + len(text)] = text

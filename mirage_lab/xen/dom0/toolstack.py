@@ -45,6 +45,7 @@ STAGING: Final = Pfn(256)
 STAGING_BLK: Final = Pfn(512)
 LARGEST_MIB: Final = 4_096
 LONGEST_NAME: Final = 64
+_BUILDERS: Final[dict[str, Callable[[Hypervisor, Domain, bytes, str, bytes], Built]]] = {"arm": build_arm, "pvh": build_pvh, "pv": build_pv}
 Boot = Callable[[RunQueue, DomainGate, Any, Pfn], None]
 
 
@@ -168,14 +169,10 @@ class Toolstack:
             raise ToolstackError(f"{name}: {error}") from None
         if flavour != "pv" and mib > LARGEST_MIB_TRANSLATED:
             raise ToolstackError(f"{name}: {mib} MiB of memory; a guest of kind {flavour} has at most {LARGEST_MIB_TRANSLATED}")
-        if image.ramdisk and flavour != "arm":
-            raise ToolstackError(f"{name}: a ramdisk is for ARM guests; this one is of kind {flavour}")
         first = {"arm": RAM_BASE >> PAGE_SHIFT, "pvh": 0}.get(flavour)
         domain = xen.create_domain(name, (mib << 8) + (MAGIC_PAGES if flavour == "arm" else 0), translated=first)
         try:
-            if flavour == "arm":
-                return domain, build_arm(xen, domain, image.data, image.cmdline, image.ramdisk)
-            return domain, (build_pvh if flavour == "pvh" else build_pv)(xen, domain, image.data, image.cmdline)
+            return domain, _BUILDERS[flavour](xen, domain, image.data, image.cmdline, image.ramdisk)
         except MirageError as error:
             xen.destroy(domain)
             raise ToolstackError(f"{name}: {error}") from None

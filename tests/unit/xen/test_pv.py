@@ -100,6 +100,21 @@ def test_with_the_note_init_p2m_the_list_is_where_the_guest_wants_it() -> None:
     assert kept(lab, 1) == (mfn(5),) and lab.vm("guest").state == "shutdown"
 
 
+def test_a_ramdisk_lies_behind_the_kernel_and_start_info_says_where() -> None:
+    """The guest reads its first word there."""
+    ramdisk = b"ramdisk!" + bytes(range(256)) * 20
+    image = guest_image(elf64(says64(b"x", after=fetch(BASE + 4 * PAGE) + keep(0))), ramdisk=ramdisk, memory_mib=8)
+    lab = Lab(seed=1)
+    lab.create(image).unpause()
+    lab.run(ms(1))
+    view = domain(lab).memory.view
+    info = StartInfo.decode(view[(4 + 2 + 4) * PAGE :])
+    assert (info.mod_start, info.mod_len, info.mfn_list) == (BASE + 4 * PAGE, len(ramdisk), BASE + 6 * PAGE)
+    assert bytes(view[4 * PAGE : 4 * PAGE + len(ramdisk)]) == ramdisk and kept(lab, 1) == (int.from_bytes(b"ramdisk!", "little"),)
+    with pytest.raises(ToolstackError, match="memory_mib=12 at least"):
+        Lab(seed=1).create(guest_image(elf64(b"\xf4"), ramdisk=bytes(8 << 20), memory_mib=8))
+
+
 def test_what_a_pv_guest_asks_about_xen() -> None:
     features, mapping = struct.pack("<II", 0, 0), bytes(24)
     calls = [(17, 6, DATA), (17, 0, 0), (12, 12, DATA + 16), (34, 1, DATA), (99,)]
@@ -142,6 +157,25 @@ def test_a_guest_without_a_handler_is_crashed_and_says_why() -> None:
     lab = booted(fetch(0x5555_0000))
     assert lab.vm("guest").state == "crashed"
     assert "a page fault at 0x10000000, on address 0x55550000" in str(lab.vm("guest").why())
+
+
+@pytest.mark.parametrize(
+    ("ring", "code", "vector", "error"),
+    [(3, b"\xcd\x80", 0x80, None), (1, b"\xcd\x80", 0x80, None), (0, b"\xcd\x80", 13, 0x402), (0, b"\xcd\x0e", 13, 0x72), (3, b"\xcc", 3, None)],
+)
+def test_a_software_interrupt_is_for_the_ring_that_the_table_says(ring: int, code: bytes, vector: int, error: int | None) -> None:
+    """Its handler finds the instruction behind it; that of a general protection fault the instruction itself."""
+    handler = DATA + 128
+    plain = b"\x48\x8b\x44\x24\x10" + keep(1) + call64(29, 2, BASE + 0xC00)  # mov rax, [rsp + 16]: rip
+    fault = b"\x48\x8b\x44\x24\x10" + keep(2) + b"\x48\x8b\x44\x24\x18" + keep(1) + call64(29, 2, BASE + 0xC00)
+    data = traps((0x80, ring, handler), (3, 3, handler), (14, 0, handler), (13, 0, handler + 64)).ljust(128, b"\0") + plain.ljust(64, b"\x90") + fault
+    start = call64(0, DATA)
+    lab = booted(says64(b"x", after=start + code, data=data))
+    before = call64(18, 0, 1, BASE + 0xC08) + start
+    at = BASE + len(before)
+    _, rip, kept_error = kept(lab, 3)
+    assert lab.vm("guest").state == "shutdown"
+    assert (rip, kept_error) == (at if vector == 13 else at + len(code), error or 0)
 
 
 def test_an_event_is_an_upcall_on_the_guests_stack() -> None:

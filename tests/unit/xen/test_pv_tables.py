@@ -112,6 +112,7 @@ LOCK_AND = b"\xf0\x48\x83\x20"
         (b"\x48\xc7\x00\x00\x00\x00\x00", 3, 0),  # mov qword [rax], 0
         (b"\x31\xdb\x48\x87\x18", 3, 0),  # xor ebx, ebx; xchg [rax], rbx
         (LOCK_AND + b"\xfd", 3, mfn(3) << 12 | 0x65),  # no longer to be written
+        (b"\x3e\x80\x20\xfd", 3, mfn(3) << 12 | 0x65),  # and byte ds:[rax], imm8
         (b"\x48\xbb" + imm64(mfn(2) << 12 | 3) + b"\x48\x89\x18", 3, mfn(2) << 12 | 7),  # mov rbx, ...; mov [rax], rbx
         (b"\x48\xbb" + imm64(0x1000 << 12 | 7) + b"\x48\x89\x18", 3, None),  # a frame of dom0
         (b"\x48\xbb" + imm64(mfn(L1_PAGE) << 12 | 7) + b"\x48\x89\x18", 3, None),  # the table itself, for writing

@@ -104,6 +104,24 @@ def test_a_guest_is_offered_what_a_pvh_guest_of_xen_is() -> None:
     assert struct.unpack_from("<II", lab.machine.toolstack.domain(1).memory.view, BASE + 0x800) == (0, 0b11_0000_0101)
 
 
+def test_a_ramdisk_is_the_one_module_that_hvm_start_info_names() -> None:
+    ramdisk = b"ramdisk!" + bytes(range(256)) * 20
+    lab = Lab(seed=1)
+    code = b"\x89\xd8\xa3" + imm(BASE + 0x180)  # mov eax, ebx; mov [BASE + 0x180], eax
+    lab.create(guest_image(elf32(code + b"\xeb\xfe", memsz=0x1000), ramdisk=ramdisk, memory_mib=8)).unpause()
+    lab.run(ms(1))
+    view = lab.machine.toolstack.domain(1).memory.view
+    (where,) = struct.unpack_from("<I", view, BASE + 0x180)
+    magic, _, _, modules, modlist = struct.unpack_from("<IIIIQ", view, where)
+    address, size, cmdline, _ = struct.unpack_from("<QQQQ", view, modlist)
+    assert (magic, modules, size, cmdline, address % 4096) == (0x336E_C578, 1, len(ramdisk), 0, 0)
+    assert bytes(view[address : address + size]) == ramdisk
+    with pytest.raises(ToolstackError, match="no room for hvm_start_info and its ramdisk"):
+        Lab(seed=1).create(guest_image(elf32(b"\xf4"), ramdisk=bytes(7 << 20), memory_mib=8))
+    with pytest.raises(LabError, match=r"nowhere\.cpio: No such file"):
+        guest_image(elf32(b"\xf4"), ramdisk="nowhere.cpio")
+
+
 # images ----------------------------------------------------------------------------------------------------------
 
 

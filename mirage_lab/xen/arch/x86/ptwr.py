@@ -21,6 +21,8 @@ __all__ = ["wrote_entry"]
 
 _STORES: Final = frozenset((*range(0x00, 0x40, 8), *range(0x01, 0x40, 8), 0x80, 0x81, 0x83, 0x86, 0x87, 0x88, 0x89, 0xC6, 0xC7, 0xF6, 0xF7, 0xFE))
 """add ... xor to memory, arithmetic with a number, xchg, mov, not, neg, inc, dec."""
+_PREFIXES: Final = (0xF0, 0x66, 0x3E)
+"""lock; operands of 16 bits; the segment ds, which Linux writes over lock where there is one CPU."""
 _STORES_0F: Final = frozenset((0xAB, 0xB0, 0xB1, 0xB3, 0xBA, 0xBB, 0xC0, 0xC1))
 """bts, cmpxchg, btr, btc, xadd."""
 
@@ -29,7 +31,7 @@ def wrote_entry(vcpu: Pv, address: int) -> bool:
     """Carry out the store at rip, to `address`, if that is an entry of an L1 table and may be what it becomes; False if not."""
     frames, cpu = vcpu.mmu.frames, vcpu.cpu
     mapped = vcpu.mmu.entry_of(address)
-    if mapped is None or address % PAGE_SIZE > PAGE_SIZE - 8 or not _one_store(cpu.load(cpu.pc, 5) or b""):
+    if mapped is None or address % PAGE_SIZE > PAGE_SIZE - 8 or not _one_store(cpu.load(cpu.pc, 6) or cpu.load(cpu.pc, 3) or b""):
         return False
     words, at = frames.words, mapped[0] * ENTRIES + mapped[1]
     readonly = words[at]
@@ -57,7 +59,7 @@ def wrote_entry(vcpu: Pv, address: int) -> bool:
 def _one_store(code: bytes) -> bool:
     """True for an instruction that does nothing to memory but one store."""
     at = 0
-    while at < len(code) - 1 and (code[at] in (0xF0, 0x66) or code[at] & 0xF0 == 0x40):
+    while at < len(code) - 1 and (code[at] in _PREFIXES or code[at] & 0xF0 == 0x40):
         at += 1
     if at + 1 >= len(code):
         return False

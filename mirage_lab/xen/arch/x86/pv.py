@@ -169,6 +169,8 @@ class Pv(Vcpu):
     def _exception(self, vector: int, error: int | None) -> None:
         if vector == 6 and forced_cpuid(self):
             return
+        if not self.traps.software(vector):
+            vector, error = 13, vector * 8 + 2
         if vector == 7 and self.ts:
             self.set_ts(False)
         if vector == PAGE_FAULT and error is not None and error & 3 == 3 and self.traps.kernel and wrote_entry(self, self.cpu.read("cr2")):

@@ -24,6 +24,10 @@ MOST_PIECES: Final = 4
 """Pieces of a page that a trap table may have: 256 entries are what there can be."""
 _WITH_ERROR: Final = frozenset({8, 10, 11, 12, 13, 14, 17})
 PAGE_FAULT: Final = 14
+EXCEPTIONS: Final = 32
+INT: Final = 0xCD
+_OWN_INSTRUCTIONS: Final = frozenset({3, 4})
+"""int3 and into, which anybody may."""
 USER_MODE: Final = 4
 _NOT_IN_HANDLER: Final = 0x5_4100
 """AC, NT, TF."""
@@ -136,6 +140,17 @@ class PvTraps:
             if error is not None and self.kernel:
                 error &= ~USER_MODE
         return self._bounce(address, cs, bool(flags & pv.TI_MASK_EVENTS), error if vector in _WITH_ERROR else None)
+
+    def software(self, vector: int) -> bool:
+        """False for an instruction int that its table does not allow: rip is back at it then, and it is a general protection fault."""
+        cpu = self.cpu
+        if vector in _OWN_INSTRUCTIONS or (vector < EXCEPTIONS and cpu.load(cpu.pc - 2, 2) != bytes((INT, vector))):
+            return True
+        flags, *_ = self.handlers.get(vector, (0, 0, 0))
+        if vector in self.handlers and flags & pv.TI_RING >= (1 if self.kernel else 3):
+            return True
+        cpu.pc -= 2
+        return False
 
     def upcall(self) -> bool:
         """Enter the guest's event callback, with upcalls masked."""

@@ -78,7 +78,8 @@ class Ring3(X86):
         self.space.set_frame(rip, cs, rflags & ~TF, rsp, ss)
         self._ends3.write(TRAMPOLINE, FRAME_AT, IF | 2)
         self._exit = None
-        self.emulator.start(TRAMPOLINE, 1)
+        with self.muted():
+            self.emulator.start(TRAMPOLINE, 1)
         if self._exit is not None:
             self._error(0)
             return False

@@ -226,6 +226,8 @@ class Stub:
             self._write(next(row for row in self.layout.rows if row.ours == pc), _hex(match[2]).to_bytes(self.layout.pointer, "little"))
         if self._state() is not STOPPED:
             return self._state()
+        if self._lab.vm(self._name).state == "paused":
+            self._lab.unpause(self._name)
         return self._go(step=match[1][0] in "sS")
 
     def _go(self, *, step: bool) -> bytes:

@@ -79,6 +79,8 @@ def _how(machine: Machine, vcpu: Vcpu) -> str:
         return "it blocks (sched_op.block) until an event comes that is not masked"
     if vcpu.halted:
         return "it halts, with interrupts let in, until one comes"
+    if vcpu.cuts.under_way:
+        return f"a debugger has stopped it, {vcpu.cuts.done:,} instructions into a step; lab.run(...) goes on"
     return f"it runs: {vcpu.instructions:,} instructions so far, {Ns(machine.now - domain.created) / 1e9:.6f} s old"
 
 

@@ -133,6 +133,15 @@ def test_memory_is_read_as_far_as_it_is_there_and_written_as_a_command(lab: Lab,
     assert [entry.name for entry in lab.journal][2:] == ["poke", "poke"]
 
 
+def test_a_domain_that_was_only_created_begins_when_gdb_goes_on(lab: Lab) -> None:
+    vm = lab.create(image(rounds()))
+    with Client(vm.gdb().port) as gdb:
+        assert gdb.ask(b"?") == b"T05thread:1;" and vm.state == "paused"
+        assert gdb.ask(b"s") == b"T05thread:1;" and (vm.state, vm.cpu.instructions) == ("running", 1)
+        assert gdb.ask(b"c") == b"W00"
+    assert [entry.name for entry in lab.journal] == ["create", "unpause"]
+
+
 def test_ctrl_c_stops_a_guest_that_spins_and_gives_the_lab_back(lab: Lab) -> None:
     vm = lab.create(image(b"\xeb\xfe", name="spins"))
     vm.unpause()

@@ -54,6 +54,8 @@ def test_who_halts_is_told_what_could_wake_it_and_when_its_timer_rings(lab: Lab)
 def test_who_blocks_says_so_and_who_runs_too(lab: Lab) -> None:
     assert "it blocks (sched_op.block) until an event comes" in str(booted(lab, call(29, 1)).why())
     told = str(booted(lab, b"\xeb\xfe").why())
+    lab.vm("guest").cpu.step(7)
+    assert "a debugger has stopped it, 7 instructions into a step" in str(lab.vm("guest").why())
     assert "guest is running\n  it runs: 1,0" in told and "it stands at _start (0x100000): jmp 0x100000" in told
 
 

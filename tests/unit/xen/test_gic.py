@@ -98,6 +98,17 @@ def test_setting_and_clearing_are_registers_of_their_own() -> None:
     assert gic.signals(EVENTS)
 
 
+def test_what_runs_is_counted_once_whatever_its_guest_says_of_it() -> None:
+    """Taken, called inactive, made more urgent, taken again, and so on: no more than two can run."""
+    gic = opened()
+    for urgency in range(0xE8, 0, -8):
+        for number in (27, 31):
+            gic.write(0x400 + number, 1, urgency)
+            gic.cpu_read(IAR, 4, TIMER | EVENTS)
+            gic.write(0x380, 4, 0xFFFF_FFFF)
+    assert sorted(gic.running) == [27, 31]
+
+
 def test_a_saved_controller_is_as_it_was() -> None:
     gic = opened()
     gic.cpu_read(IAR, 4, TIMER)

@@ -79,6 +79,8 @@ class Gic:
         if found != SPURIOUS:
             self.latched &= ~(1 << found)
             self.active |= 1 << found
+            if found in self.running:  # its guest has called it inactive in the middle
+                self.running.remove(found)
             self.running.append(found)
         return found
 

@@ -29,6 +29,8 @@ _SYSTEM: Final = {
 }
 _CNTFRQ, _CNTPCT, _CNTVCT = (3, 3, 14, 0, 0), (3, 3, 14, 0, 1), (3, 3, 14, 0, 2)
 _TVAL, _CTL, _CVAL = (3, 3, 14, 3, 0), (3, 3, 14, 3, 1), (3, 3, 14, 3, 2)
+_TIMER: Final = 14
+"""crn of all registers of the generic timer."""
 _RW_HCE: Final = 0x500
 _MASK: Final = (1 << 64) - 1
 
@@ -43,7 +45,7 @@ class Aarch64(Arm):
     def __init__(self, clock: Callable[[], int], *, look_ns: int = 1_000) -> None:
         super().__init__("arm64", clock, look_ns)
         self.write("scr_el3", _RW_HCE)
-        self.emulator.on_system(self._read_system, self._write_system)
+        self.emulator.on_system(_TIMER, self._read_system, self._write_system)
 
     # registers and memory ----------------------------------------------------------------------------------------
 
@@ -101,8 +103,8 @@ class Aarch64(Arm):
         self._stop(Exit(Why.EXCEPTION, vector=UNDEFINED, error=1 << 25))
 
     def _read_system(self, register: tuple[int, ...]) -> int | None:
-        if register[2] != 14 or register[1] != 3:
-            return None
+        if register[1] != 3:
+            return None  # CNTKCTL_EL1: the CPU has it
         if register in (_CNTVCT, _CNTPCT):
             return self.look()
         if register == _CNTFRQ:
@@ -115,7 +117,7 @@ class Aarch64(Arm):
         return self.timer.cval if register == _CVAL else 0  # the physical timer is off
 
     def _write_system(self, register: tuple[int, ...], value: int) -> bool:
-        if register[2] != 14 or register[1] != 3:
+        if register[1] != 3:
             return False
         if register == _CTL:
             self.timer.write_control(value)

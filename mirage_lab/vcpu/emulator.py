@@ -329,22 +329,30 @@ class Emulator:
         self._uc.hook_add(self.module.UC_HOOK_INSN, lambda uc, port, size, data: read(port, size), None, 1, 0, consts.UC_X86_INS_IN)
         self._uc.hook_add(self.module.UC_HOOK_INSN, lambda uc, port, size, value, data: write(port, size, value), None, 1, 0, consts.UC_X86_INS_OUT)
 
-    def on_system(self, read: Callable[[SystemRegister], int | None], write: Callable[[SystemRegister, int], bool]) -> None:
-        """Have mrs and msr of 64-bit ARM go to read((op0, op1, crn, crm, op2)) and write(..., value); None and False: the CPU does it."""
-        consts, read, write = self.module.arm64_const, self._kept(read, 0), self._kept(write, True)
+    def on_system(self, crn: int, read: Callable[[SystemRegister], int | None], write: Callable[[SystemRegister, int], bool]) -> None:
+        """Have mrs and msr of 64-bit ARM, of registers with that crn, go to read((op0, op1, crn, crm, op2)) and write(..., value).
 
-        def reading(uc: Any, register: int, it: Any, data: Any) -> int:
-            value = read((it.op0, it.op1, it.crn, it.crm, it.op2))
+        None and False: the CPU does it.  Unicorn calls for each mrs, and a kernel has one in a hundred instructions: so the
+        call is made without the binding's own, which takes three times as long.
+        """
+        consts, set_register = self.module.arm64_const, self._uc.reg_write
+        words = ctypes.POINTER(ctypes.c_uint32)  # crn, crm, op0, op1, op2, nothing, value
+        kind = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p, ctypes.c_int, words, ctypes.c_void_p)
+
+        def reading(handle: Any, register: int, it: Any, key: Any) -> int:
+            if it[0] != crn:
+                return 0
+            value = read((it[2], it[3], it[0], it[1], it[4]))
             if value is None:
                 return 0
-            uc.reg_write(register, value)
+            set_register(register, value)
             return 1
 
-        def writing(uc: Any, register: int, it: Any, data: Any) -> int:
-            return int(write((it.op0, it.op1, it.crn, it.crm, it.op2), it.val))
+        def writing(handle: Any, register: int, it: Any, key: Any) -> int:
+            return int(it[0] == crn and write((it[2], it[3], it[0], it[1], it[4]), it[6] | it[7] << 32))
 
-        self._uc.hook_add(self.module.UC_HOOK_INSN, reading, None, 1, 0, consts.UC_ARM64_INS_MRS)
-        self._uc.hook_add(self.module.UC_HOOK_INSN, writing, None, 1, 0, consts.UC_ARM64_INS_MSR)
+        for called, instruction in ((reading, consts.UC_ARM64_INS_MRS), (writing, consts.UC_ARM64_INS_MSR)):
+            self._uc._Uc__do_hook_add(self.module.UC_HOOK_INSN, kind(called), 1, 0, ctypes.c_int(instruction))
 
     # running -----------------------------------------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ class Vbd:
                 self._go(XenbusState.CLOSED)  # it waited for us to close first, as Linux does
             case XenbusState.CLOSED if self.state is XenbusState.CLOSING:
                 self._away()
-            case XenbusState.INITIALISING if self.state is XenbusState.CLOSED and self._gone is None:
+            case XenbusState.INITIALISING if self.state is XenbusState.CLOSED:
                 self._go(XenbusState.INIT_WAIT)  # another kernel begins: a boot loader has left, or the same opens it again
             case _:
                 pass

@@ -28,7 +28,6 @@ CHUNK: Final = blkif.SEGMENTS * PAGE_SIZE
 _MASK: Final = blkif.SLOTS - 1
 _U32: Final = 0xFFFF_FFFF
 _LAYOUT: Final = blkif.X86_64
-_FULL: Final = blkif.PER_PAGE - 1
 
 
 class _Request:

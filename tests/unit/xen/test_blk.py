@@ -14,7 +14,7 @@ from mirage_lab.runtime import World, costs, tasks
 from mirage_lab.signatures.errors import DeviceError, Disconnected, IsReadOnly, LocalProtocolError, MirageError
 from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.testing import check_block
-from mirage_lab.xen.abi.io import blkif
+from mirage_lab.xen.abi.io import blkif, ring
 from mirage_lab.xen.dom0 import Disk, Image, Toolstack
 from mirage_lab.xen.dom0.blkback import Vbd
 from mirage_lab.xen.dom0.disk import DiskError, open_disk
@@ -126,6 +126,66 @@ def test_a_discard_forgets_whole_clusters_and_costs_no_memory() -> None:
     assert host.came == b"x" * 512 * 8 + bytes(512) + b"y" * 512 + bytes(512 * 14) + pattern(32)[24 * 512 :]
     assert host.vbd.volume.statistics().kept == 2 * 4_096
     assert host.vbd.statistics().requests == {"write": 2, "discard": 1, "flush": 1, "read": 1}
+
+
+def test_what_is_in_the_ring_is_done_before_a_disk_is_disconnected() -> None:
+    async def body(os: MiniOS, disk: Any) -> bytes:
+        writing = os.queue.spawn(disk.write(0, [b"w" * 512 * 88]))
+        await tasks.sleep(Ns(20_000))
+        await disk.disconnect()
+        await writing.join()
+        return await read_all(os, await os.block("xvda"))
+
+    assert Host(body, Disk(size=88 * 512)).came == b"w" * 512 * 88
+
+
+def test_a_flush_and_a_barrier_reach_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(bytes(512))
+    flushed: list[int] = []
+    monkeypatch.setattr("mirage_lab.xen.dom0.disk.os.fsync", flushed.append)
+
+    async def body(os: MiniOS, disk: Any) -> int:
+        await disk.flush()
+        before = len(flushed)
+        await disk._ask(blkif.WRITE_BARRIER, 0, 0)
+        return before
+
+    host = Host(body, Disk(path=str(file), writable=True))
+    assert host.came == 1 and len(flushed) == 2
+
+
+def test_a_file_that_is_written_through_keeps_what_is_discarded(tmp_path: Path) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(pattern(16))
+    volume = open_disk(Disk(path=str(file), writable=True))
+    volume.discard(0, 16)
+    assert volume.read(0, 16) == pattern(16) == file.read_bytes()
+    volume.close()
+
+
+@pytest.mark.parametrize("wrong", ["rid", "index"])
+def test_answers_to_what_was_not_asked_harm_nobody(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Vbd._answer
+
+    def answer(self: Vbd, rid: int, op: int, status: int) -> None:
+        if wrong == "index":
+            ring.INDEX.pack_into(self._page, ring.RSP_PROD, 900)
+            self.back.events.notify(self._evtchn)  # type: ignore[arg-type]
+            self.back.queue.call_later(Ns(50_000), before, self, rid, op, status)
+            return
+        before(self, 99 if op == blkif.FLUSH_DISKCACHE else rid, op, status)
+
+    monkeypatch.setattr(Vbd, "_answer", answer)
+
+    async def body(os: MiniOS, disk: Any) -> object:
+        if wrong == "rid":
+            os.queue.spawn(disk.flush())
+            await tasks.sleep(Ns(200_000))
+        return await read_all(os, disk), disk._cons
+
+    host = Host(body, Disk(data=pattern(8)))
+    assert host.came == (pattern(8), 2 if wrong == "rid" else 1) and host.toolstack.domain(host.domid).state == "blocked"
 
 
 def test_a_disk_takes_its_time() -> None:

@@ -7,12 +7,12 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import boot, displayfilter, domains, guests, imports, irmin, native, plots, scheduler, tap, tcp, widgets, xenstore
+from bench import boot, displayfilter, domains, guests, hypercalls, imports, irmin, native, plots, scheduler, tap, tcp, widgets, xenstore
 from bench.row import Row
 
 MODULES = {
     "tcp": tcp, "tap": tap, "boot": boot, "domains": domains, "scheduler": scheduler, "imports": imports, "widgets": widgets, "displayfilter": displayfilter,
-    "plots": plots, "irmin": irmin, "xenstore": xenstore, "native": native, "guests": guests,
+    "plots": plots, "irmin": irmin, "xenstore": xenstore, "native": native, "guests": guests, "hypercalls": hypercalls,
 }
 HEAD = """# What it costs
 

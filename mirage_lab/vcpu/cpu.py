@@ -22,6 +22,8 @@ __all__ = ["Cpu"]
 
 _MOST_FRESH: Final = 10_000
 """Blocks translated in one run: only code that rewrites itself all the time needs more, and each costs the host microseconds."""
+_LOST: Final = 128
+"""Bytes of zeros in one block: no program; x86 and 32-bit ARM would run on through all of its memory, translating each."""
 _FRESH_LOOKS: Final = 5
 """What each of them costs then, in looks at a clock."""
 _MOST_ABSENT: Final = 256
@@ -272,7 +274,9 @@ class Cpu(ABC):
             self._stop(Exit(Why.TIME))
         return now
 
-    def _translated(self) -> None:
+    def _translated(self, address: int, size: int) -> None:
+        if size >= _LOST and not any(self.load(address, size) or b"\1"):
+            self._stop(Exit(Why.FAULT, detail=f"it runs through memory that is all zeros, at {address:#x}"))
         self._fresh += 1
         if self._fresh > _MOST_FRESH:
             self.looks += _MOST_FRESH * _FRESH_LOOKS

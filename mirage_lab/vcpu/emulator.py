@@ -273,10 +273,10 @@ class Emulator:
 
         self._uc.hook_add(self.module.UC_HOOK_MEM_WRITE_PROT, called)
 
-    def on_translated(self, fn: Callable[[], None]) -> None:
-        """Call `fn` when code was translated and is about to run for the first time; it may stop the run."""
+    def on_translated(self, fn: Callable[[int, int], None]) -> None:
+        """Call `fn(address, size)` when a block was translated and is about to run for the first time; it may stop the run."""
         fn = self._kept(fn)
-        self._uc.hook_add(self.module.UC_HOOK_EDGE_GENERATED, lambda uc, block, before, data: fn())
+        self._uc.hook_add(self.module.UC_HOOK_EDGE_GENERATED, lambda uc, block, before, data: fn(block.pc, block.size))
 
     def on_code(self, begin: int, end: int, fn: Callable[[int], None]) -> Any:
         """Call `fn(address)` before each instruction from `begin` to `end`, both included; return what takes the hook away."""

@@ -146,6 +146,11 @@ class X86(Cpu):
     def _exception(self, vector: int) -> None:
         self._stop(Exit(Why.EXCEPTION, vector=vector))
 
+    def _translated(self, address: int, size: int) -> None:
+        self._mode = None
+        super()._translated(address, size)
+        self._mode = None
+
     def _refused(self, address: int) -> Exit:
         return Exit(Why.EXCEPTION, vector=13)  # as Xen answers a store to a page of the guest that is read-only
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 
 import pytest
 
@@ -48,3 +50,29 @@ def test_what_is_fuzzed_for_longer_takes_its_seeds(name: str) -> None:
     target = guests.TARGETS[name]
     for seed in target.seeds:
         assert target.take(seed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kernel", range(len(guests.kernels())))
+def test_kernels_that_lie_are_refused_or_booted(kernel: int, seed: int) -> None:
+    """Bytes of their headers changed by chance."""
+    chance, good = random.Random(seed), guests.kernels()[kernel]
+    taken = 0
+    for _ in range(25):
+        data = bytearray(good)
+        for _ in range(chance.randrange(1, 5)):
+            at = chance.randrange(0x140)
+            data[at : at + chance.choice((1, 4))] = chance.choice((b"\0", b"\xff", b"\x7f", b"\x80", chance.randbytes(1))) * chance.choice((1, 4))
+        taken += guests.TARGETS["boot"].take(bytes(data[: len(good)]))
+    assert taken < 25
+
+
+def test_nothing_of_a_guest_is_kept_when_it_is_destroyed() -> None:
+    seen = scene(KINDS[0].program(0x20_0000), run=ms(1))
+    of_guest = [weakref.ref(seen.guest.machine), weakref.ref(seen.guest.machine.cpu.emulator._uc)]  # type: ignore[union-attr]
+    lab = seen.lab
+    lab.vm("guest").destroy()
+    lab.run(ms(1))
+    del seen
+    gc.collect()
+    assert [ref() for ref in of_guest] == [None, None] and [vm.name for vm in lab.domains] == ["survivor"]

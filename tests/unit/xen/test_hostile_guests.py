@@ -97,6 +97,7 @@ ENDS: dict[str, tuple[bytes, str]] = {
     "page tables in the local APIC": (b"\xb8" + imm(0xFEE0_0000) + b"\x0f\x22\xd8\x0f\x20\xc0\x0d" + imm(1 << 31) + b"\x0f\x22\xc0", ""),
     "page tables that are zeros": (b"\xb8" + imm(0x30_0000) + b"\x0f\x22\xd8\x0f\x20\xc0\x0d" + imm(1 << 31) + b"\x0f\x22\xc0", "a triple fault"),
     "a task switch": (b"\xea" + imm(0) + b"\x28\x00", "a triple fault"),
+    "a jump to where there are only zeros": (b"\xb8" + imm(0x30_0000) + b"\xff\xe0", "memory that is all zeros, at 0x300000"),
     "halt with interrupts off": (b"\xfa\xf4", ""),
 }
 TABLES = b"\xff\xff" + imm(0xA00_0000) + bytes(2) + b"\xff\xff" + imm(0xFFFF_FFF0)
@@ -134,6 +135,10 @@ ARM_ENDS: dict[str, tuple[Callable[[Arm], list[int]], str]] = {
     "a load askew from the interrupt controller": (lambda arm: [*arm.load(0, GICD_BASE + 0x1FFE)], ""),
     "vectors in a device": (lambda arm: [*arm.mov(0, GICD_BASE), arm.set_vectors, arm.svc], ""),
     "vectors beyond RAM": (lambda arm: [*arm.mov(0, 0x7000_0000), arm.set_vectors, arm.svc], "cannot be fetched"),
+    "a jump to where there are only zeros": (
+        lambda arm: [*arm.mov(0, ArmProgram.ram + 0x30_0000), 0xD61F_0000 if arm.bits == 64 else 0xE12F_FF10],  # br x0; bx r0
+        "0x40300000",
+    ),
     "power off": (lambda arm: arm.firmware(0x8400_0008), ""),
 }
 

@@ -45,11 +45,10 @@ class GuestCells(IPythonMagics):
     def _compile(self, language: str, line: str, cell: str | None) -> None:
         from mirage_lab.tool.native import compile_guest
 
+        if cell is None and not {"-h", "--help"} & set(line.split()):  # IPython takes a bare word for a magic when there is no such variable
+            raise MirageError(f"{language} is no variable in this notebook; %%{language} NAME begins a cell, and the guest is what follows in it")
         options = self._options(language, line)
-        if options is None:
-            return
-        if cell is None or not cell.strip():
-            print(f"%%{language} {options.name} begins a cell: the guest is what follows in it")
+        if options is None or cell is None:
             return
         image = compile_guest(
             cell,

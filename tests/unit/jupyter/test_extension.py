@@ -197,7 +197,10 @@ def test_a_cell_of_c_becomes_an_image_and_shows_only_what_is_wrong(cell: Any, sh
         assert capsys.readouterr().out == "CompileError: hello: 1 error\nline 4: error: use of undeclared identifier 'x'\n        return x;\n               ^\n"
         assert shell.user_ns["hello"] is image
         assert cell("%%asm nothing\n    .globl main\nmain:\n    xor %eax, %eax\n    ret\n") == "" and shell.user_ns["nothing"].kind == "elf"
-    assert "usage: %%c" in cell("%c -h") and "--bare" in cell("%asm -h") and "begins a cell" in cell("%c hello")
+    assert "usage: %%c" in cell("%c -h") and "--bare" in cell("%asm -h")
+    for line in ("%c hello", "c", "c + 1", "asm"):
+        shell.run_cell(line)
+        assert "is no variable in this notebook; %%" in capsys.readouterr().out
     assert "invalid choice: 'mips'" in cell("%%c hello --arch mips\nx")
     shell.run_cell("%%c two-words\nx")
     assert "'two-words' is no name of a variable" in capsys.readouterr().out

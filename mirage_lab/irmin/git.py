@@ -24,12 +24,13 @@ from mirage_lab.irmin.node import EMPTY, Blob, Entry
 from mirage_lab.irmin.objects import BLOB, COMMIT, TREE
 from mirage_lab.irmin.pack import join_packs, write_pack
 from mirage_lab.irmin.record import read_record, write_record
-from mirage_lab.irmin.store import Backend
+from mirage_lab.irmin.store import TAGS, Backend
 from mirage_lab.irmin.stored import Stored
 
 __all__ = ["Git", "Objects"]
 
 HEADS: Final = b"refs/heads/"
+_TAGS: Final = TAGS.encode()
 EVERY: Final = 2_000
 """Commits after which a checkpoint is made."""
 PACKS: Final = 24
@@ -98,8 +99,16 @@ class Git(Backend):
             raise
 
     def _stored_heads(self) -> dict[str, Commit]:
-        refs = self._git.refs.as_dict()
-        return {ref[len(HEADS) :].decode(): self.objects.commit(bytes.fromhex(sha.decode())) for ref, sha in sorted(refs.items()) if ref.startswith(HEADS)}
+        found = {}
+        for ref, sha in sorted(self._git.refs.as_dict().items()):
+            if ref.startswith(HEADS) or (ref.startswith(_TAGS) and self._is_commit(sha)):
+                found[ref.removeprefix(HEADS).decode()] = self.objects.commit(bytes.fromhex(sha.decode()))
+        return found
+
+    def _is_commit(self, sha: bytes) -> bool:
+        """True unless a tag has an object of its own, with words and a signature: those are left to git."""
+        number: int = self._git.object_store.get_raw(sha)[0]  # type: ignore[arg-type]
+        return number == _NUMBERS[COMMIT]
 
     def _unstick(self) -> None:
         """Remove what a killed process left behind: nobody else can have this store open."""
@@ -252,8 +261,9 @@ class Git(Backend):
         entries[entry.name] = entry, body
 
     def _write_refs(self) -> None:
-        there: set[Ref] = {ref for ref in self._git.refs.as_dict() if ref.startswith(HEADS)}
-        wanted = {Ref(HEADS + branch.encode()): commit for branch, commit in self._heads.items()}
+        known = self._git.refs.as_dict()
+        there: set[Ref] = {ref for ref, sha in known.items() if ref.startswith(HEADS) or (ref.startswith(_TAGS) and self._is_commit(sha))}
+        wanted = {Ref(branch.encode() if branch.startswith(TAGS) else HEADS + branch.encode()): commit for branch, commit in self._heads.items()}
         for gone in sorted(there - set(wanted)):
             self._git.refs.remove_if_equals(gone, None)
         for ref, commit in sorted(wanted.items()):

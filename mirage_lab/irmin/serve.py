@@ -22,9 +22,9 @@ from dulwich.web import make_wsgi_chain
 
 from mirage_lab.irmin.commit import is_ancestor
 from mirage_lab.irmin.errors import StoreError
-from mirage_lab.irmin.exchange import fetch
+from mirage_lab.irmin.exchange import export, fetch, load
 from mirage_lab.irmin.git import HEADS, Git
-from mirage_lab.irmin.store import Repo
+from mirage_lab.irmin.store import TAGS, Repo
 from mirage_lab.irmin.tree import Tree
 
 __all__ = ["GitServer"]
@@ -105,18 +105,32 @@ class _Served(ServerBackend):
             if self._mirror is not self.repo:
                 for name in sorted({*self.repo.heads, *self._mirror.heads}):
                     self._mirror.branch(name).set_head(fetch(self._mirror.branch(name), self.repo.branch(name)))
+                for name in sorted({*self.repo.tags, *self._mirror.tags}):
+                    self._tagged(name)
             self._mirror.flush()
         opened = GitRepo(str(self._git.path))
         opened.get_config().set((b"receive",), b"maxInputSize", str(LARGEST_PUSH).encode())
         vars(opened.refs).update(set_if_equals=_moved_already, remove_if_equals=_moved_already)
         return opened
 
+    def _tagged(self, name: str) -> None:
+        commit = self.repo.tags.get(name)
+        there = self._mirror.tags.get(name)
+        if there is not None and (commit is None or there.name != commit.name):
+            self._mirror.tag(name, None)
+        if commit is not None and name not in self._mirror.tags:
+            mirrored = self._mirror.commit(commit.name) or load(self._mirror, export([commit]))[0]
+            self._mirror.tag(name, mirrored)
+
     def take(self, ref: bytes, name: bytes) -> bytes | None:
-        """Merge a pushed commit into its branch; return why not, or None."""
-        if not ref.startswith(HEADS):
-            return b"only branches are kept"
+        """Merge a pushed commit into its branch, or keep a tag; return why not, or None."""
+        if not ref.startswith((HEADS, TAGS.encode())):
+            return b"only branches and tags are kept"
         with self.lock:
             try:
+                if ref.startswith(TAGS.encode()):
+                    self._take_tag(ref[len(TAGS) :].decode(), name)
+                    return None
                 branch = self.repo.branch(ref[len(HEADS) :].decode())
                 if not any(name):
                     branch.set_head(None)
@@ -133,6 +147,14 @@ class _Served(ServerBackend):
                 return f"conflict: {merged[0]}"[:200].replace("\n", " ").encode() if isinstance(merged, list) else None
             except (StoreError, UnicodeDecodeError) as error:
                 return str(error)[:200].replace("\n", " ").encode()
+
+    def _take_tag(self, tag: str, name: bytes) -> None:
+        if not any(name):
+            self.repo.tag(tag, None)
+            return
+        pushed = self._git.objects.commit(name)
+        _ = pushed.root  # a tag that has an object of its own is no commit
+        self.repo.tag(tag, pushed if self._mirror is self.repo else self.repo.commit(name) or load(self.repo, export([pushed]))[0])
 
     def close(self) -> None:
         if self._folder is not None:

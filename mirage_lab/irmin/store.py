@@ -23,7 +23,7 @@ from mirage_lab.irmin.path import Path, shown, steps_of
 from mirage_lab.irmin.tree import Listing, Tree
 from mirage_lab.irmin.watch import Watch, Watches
 
-__all__ = ["Backend", "Repo", "Store"]
+__all__ = ["TAGS", "Backend", "Repo", "Store"]
 
 Commits = list[Commit]
 Strategy = Literal["set", "test_and_set", "merge"]
@@ -34,7 +34,7 @@ class Backend:
     """Where branches are kept.  This one keeps them in memory; the others derive from it and make each move durable."""
 
     def branches(self) -> dict[str, Commit]:
-        """Return the branches as they were left."""
+        """Return the branches as they were left; tags among them, as `TAGS` says."""
         return {}
 
     def move(self, branch: str, before: Commit | None, after: Commit | None) -> None:
@@ -80,7 +80,9 @@ class Repo:
         self.backend = backend or Backend()
         self.author = author
         self.eager = eager
-        self._heads: dict[str, Commit] = self.backend.branches()
+        kept = self.backend.branches()
+        self._heads: dict[str, Commit] = {name: commit for name, commit in kept.items() if not name.startswith(TAGS)}
+        self.tags: dict[str, Commit] = {name[len(TAGS) :]: commit for name, commit in kept.items() if name.startswith(TAGS)}
         self.late: dict[str, Callable[[], None]] = {}
         self.watches = Watches()
         self.closed = False
@@ -104,9 +106,23 @@ class Repo:
 
     def branch(self, name: str = "main") -> Store:
         """Return the handle of a branch, which begins with its first commit."""
-        if not name or len(name) > 200 or name.startswith((".", "-", "/")) or name.endswith((".lock", "/", ".")) or any(bad in name for bad in _REF):
-            raise PathError(f"{name[:60]!r} is no name of a branch")
-        return Store(self, name)
+        return Store(self, _checked(name, "branch"))
+
+    def tag(self, name: str, commit: Commit | None) -> None:
+        """Give a commit a name that stays with it, in `tags`; None takes the name away.  Raises StoreError when another commit has it."""
+        if self.closed:
+            raise StoreClosed("the repository was closed")
+        before = self.tags.get(_checked(name, "tag"))
+        if commit is not None and before is not None and not before.same(commit):
+            raise StoreError(f"the tag {name} is another commit's: a tag does not move")
+        if commit is before:
+            return
+        self.backend.move(TAGS + name, before, commit)
+        self.settle()
+        if commit is None:
+            del self.tags[name]
+        else:
+            self.tags[name] = commit
 
     def at(self, commit: Commit) -> Store:
         """Return a handle of one commit: what is set there moves the handle, and no branch."""
@@ -132,7 +148,7 @@ class Repo:
 
     def _index(self) -> None:
         """Note the names of commits that were made since the last time."""
-        waiting = list(self.heads.values())
+        waiting = [*self.heads.values(), *self.tags.values()]
         while waiting:
             commit = waiting.pop()
             if self._named.get(commit.name) is None and commit.home is None:
@@ -188,6 +204,17 @@ class Repo:
         if not self.closed:
             self.closed = True
             self.backend.close()
+
+
+TAGS: Final = "refs/tags/"
+"""What the name of a tag begins with, where backends keep branches."""
+
+
+def _checked(name: str, what: str) -> str:
+    bad = not name or len(name) > 200 or name.startswith((".", "-", "/", "refs/")) or name.endswith((".lock", "/", "."))
+    if bad or any(each in name for each in _REF):
+        raise PathError(f"{name[:60]!r} is no name of a {what}")
+    return name
 
 
 _REF: Final = ("..", "//", " ", "~", "^", ":", "?", "*", "[", "\\", "@{", "\0", "\n", "\x7f", "/.", "\t")

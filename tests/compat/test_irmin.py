@@ -181,6 +181,17 @@ def test_git_clones_fetches_and_pushes_to_a_live_store(require: Callable[[str], 
         git(program, copy, *person, "commit", "-qam", "a conflict")
         done = subprocess.run([program, "-C", str(copy), "push", "--force", "origin", "main"], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode and "conflict: a/0: both sides changed it" in done.stderr and store.find("a/0") == "meanwhile\n"
+        repo.tag("v1", store.history()[-1])
+        git(program, copy, "fetch", "-q", "--tags", "origin")
+        assert git(program, copy, "rev-parse", "v1").strip() == store.history()[-1].name.hex()
+        git(program, copy, "tag", "light", "HEAD~1")
+        git(program, copy, "push", "-q", "origin", "light")
+        assert repo.tags["light"].name.hex() == git(program, copy, "rev-parse", "light").strip()
+        git(program, copy, "push", "-q", "origin", ":light")
+        git(program, copy, *person, "tag", "-a", "-m", "words", "heavy")
+        done = subprocess.run([program, "-C", str(copy), "push", "origin", "heavy"], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode and "is no commit" in done.stderr and sorted(repo.tags) == ["v1"]
+        git(program, copy, "tag", "-d", "heavy")
         git(program, copy, "push", "-q", "origin", "main:refs/heads/new")
         git(program, copy, "push", "-q", "origin", ":side")
         assert sorted(repo.heads) == ["main", "new"]

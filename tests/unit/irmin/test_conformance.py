@@ -24,5 +24,9 @@ def test_a_backend_that_remembers_another_store_is_found_out() -> None:
         def branches(self) -> dict[str, Commit]:
             return left
 
+        def move(self, branch: str, before: Commit | None, after: Commit | None) -> None:
+            if after is not None:
+                left[branch] = after
+
     with pytest.raises(Broken, match="it begins empty"):
         check_irmin(lambda: Repo(TEXT, Leaky()))

@@ -82,7 +82,10 @@ def _backend(root: Path, name: str) -> Any:
         return Fs(root)
     from mirage_lab.irmin.git import Git
 
-    return Git(root)
+    git = Git(root)
+    if git.recovered.dropped:
+        print(f"irmin: {git.recovered}", file=sys.stderr)
+    return git
 
 
 class _Open:

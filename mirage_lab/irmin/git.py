@@ -9,6 +9,7 @@ its lock, removes locks that a killed process left, and replays the log.  Git ob
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
@@ -22,7 +23,7 @@ from mirage_lab.irmin.lock import hold
 from mirage_lab.irmin.log import Log, Recovered, synced_directory
 from mirage_lab.irmin.node import EMPTY, Blob, Entry
 from mirage_lab.irmin.objects import BLOB, COMMIT, TREE
-from mirage_lab.irmin.pack import join_packs, write_pack
+from mirage_lab.irmin.pack import join_packs, packed, write_pack
 from mirage_lab.irmin.record import read_record, write_record
 from mirage_lab.irmin.store import TAGS, Backend
 from mirage_lab.irmin.stored import Stored
@@ -36,6 +37,8 @@ EVERY: Final = 2_000
 PACKS: Final = 24
 """Packs at which the small ones are joined."""
 SMALL: Final = 16 << 20
+FEW: Final = 16
+"""Commits that `work` encodes."""
 _NUMBERS: Final = {COMMIT: 1, TREE: 2, BLOB: 3}
 
 Sync = Literal["commit", "group", "never"]
@@ -86,6 +89,8 @@ class Git(Backend):
             self.objects = Objects(self._git.object_store)
             self._heads = self._stored_heads()
             self._numbers: dict[Commit, int] = {}
+            self._packed: dict[bytes, tuple[Entry | None, bytes]] = {}
+            self._prepared = 0
             self._waiting: list[bytes] = []
             self._before: dict[str, Commit | None] = {}
             self._settled = 0
@@ -226,19 +231,16 @@ class Git(Backend):
         self.settle()
         if not len(self._log):
             return
-        fresh = list(self._numbers)
-        entries: dict[bytes, tuple[Entry, bytes]] = {}
-        for commit in fresh:
-            if commit.root.home is not self.objects:
-                self._gather(commit.root, entries)
-        packed = ((name, BLOB if isinstance(entry, Blob) else TREE, body) for name, (entry, body) in entries.items())
-        write_pack(self.path / "objects" / "pack", (*packed, *((commit.name, COMMIT, commit.body) for commit in fresh)))
-        for entry, _ in entries.values():
-            if entry is not EMPTY:
+        self._prepare(len(self._numbers))
+        write_pack(self.path / "objects" / "pack", ((name, data) for name, (_, data) in self._packed.items()))
+        for entry, _ in self._packed.values():
+            if entry is not None and entry is not EMPTY:
                 entry.home = self.objects
+        self._packed.clear()
+        self._prepared = 0
         self._write_refs()
         self._log.clear()
-        for commit in fresh:
+        for commit in self._numbers:
             commit.stored(self.objects)
             self.objects.keep(commit)
         self._numbers.clear()
@@ -247,18 +249,30 @@ class Git(Backend):
         self._git.object_store._update_pack_cache()
         self._join()
 
-    def _gather(self, entry: Entry, entries: dict[bytes, tuple[Entry, bytes]]) -> None:
-        """Add what is not stored here yet of a tree, with its bytes, children first: each is encoded once."""
+    def work(self) -> None:
+        """Encode a few of the commits that are in the log, for the next checkpoint."""
+        self._prepare(min(self._prepared + FEW, self._settled if self._waiting else len(self._numbers)))
+
+    def _prepare(self, until: int) -> None:
+        for commit in list(islice(self._numbers, self._prepared, until)):
+            if commit.root.home is not self.objects:
+                self._gather(commit.root)
+            self._packed[commit.name] = None, packed(COMMIT, commit.body)
+            self._prepared += 1
+
+    def _gather(self, entry: Entry) -> None:
+        """Add what is not stored here yet of a tree, as a pack has it, children first: each is encoded once."""
         if isinstance(entry, Blob):
-            entries[entry.name] = entry, entry.data
+            if entry.name not in self._packed:
+                self._packed[entry.name] = entry, packed(BLOB, entry.data)
             return
-        if entry.known is not None and entry.known in entries:
+        if entry.known is not None and entry.known in self._packed:
             return
         for _, child in entry.children.items():
             if child.home is not self.objects:
-                self._gather(child, entries)
+                self._gather(child)
         body = entry.body
-        entries[entry.name] = entry, body
+        self._packed[entry.name] = entry, packed(TREE, body)
 
     def _write_refs(self) -> None:
         known = self._git.refs.as_dict()

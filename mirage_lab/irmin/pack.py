@@ -21,7 +21,7 @@ from mirage_lab.irmin.errors import StoreError
 from mirage_lab.irmin.log import synced_directory
 from mirage_lab.irmin.objects import BLOB, COMMIT, TREE
 
-__all__ = ["index_of", "join_packs", "read_index", "write_pack"]
+__all__ = ["index_of", "join_packs", "packed", "read_index", "write_pack"]
 
 KINDS: Final = {COMMIT: 1, TREE: 2, BLOB: 3}
 LEVEL: Final = 1
@@ -29,9 +29,9 @@ SHORT: Final = 512
 _DELTAS: Final = (6, 7)
 
 
-def write_pack(directory: Path, objects: Iterable[tuple[bytes, bytes, bytes]]) -> Path | None:
-    """Write (name, kind, body) of each object to a pack; return its path, None when there was nothing to write."""
-    return _write(directory, ((name, _head(KINDS[kind], len(body)) + _deflated(body)) for name, kind, body in objects))
+def packed(kind: bytes, body: bytes) -> bytes:
+    """Return an object as it stands in a pack."""
+    return _head(KINDS[kind], len(body)) + _deflated(body)
 
 
 def join_packs(directory: Path, packs: list[Path]) -> Path | None:
@@ -45,7 +45,7 @@ def join_packs(directory: Path, packs: list[Path]) -> Path | None:
             if data[offset] >> 4 & 7 in _DELTAS:
                 return None
             entries[name] = data[offset:end]
-    joined = _write(directory, entries.items())
+    joined = write_pack(directory, entries.items())
     for path in packs:
         if path != joined:
             path.with_suffix(".idx").unlink()
@@ -53,7 +53,8 @@ def join_packs(directory: Path, packs: list[Path]) -> Path | None:
     return joined
 
 
-def _write(directory: Path, entries: Iterable[tuple[bytes, bytes]]) -> Path | None:
+def write_pack(directory: Path, entries: Iterable[tuple[bytes, bytes]]) -> Path | None:
+    """Write objects (name, and as they stand in a pack) to a pack; return its path, None when there was nothing to write."""
     rows: list[tuple[bytes, int, int]] = []
     parts: list[bytes] = []
     at = 12

@@ -53,6 +53,9 @@ class Backend:
     def flush(self) -> None:
         """Write whatever waits, where others can read it."""
 
+    def work(self) -> None:
+        """Do a little of what `flush` would have to do: for whoever has a moment now, and none then."""
+
     def close(self) -> None:
         """Write whatever waits, and let go."""
 

@@ -62,6 +62,8 @@ def xenstored(words: Sequence[str]) -> int:
         return 1
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, served.stop)
+    if served.recovered:
+        print(f"xenstored: {served.recovered}", file=sys.stderr)
     log = f" · git -C {options.database} log --graph main" if options.database else ""
     print(f"xenstored: XENSTORED_PATH={options.path} xenstore-ls{log}", flush=True)
     try:

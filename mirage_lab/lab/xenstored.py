@@ -92,13 +92,18 @@ class Client(Connection):
 
 
 class Xenstored:
-    """The daemon, listening on `path` when it is made; `serve` works until `stop` is called, from any thread or signal."""
+    """The daemon, listening on `path` when it is made; `serve` works until `stop` is called, from any thread or signal.
+
+    `recovered` says what of the database could not be read again, "" for nothing.
+    """
 
     def __init__(self, path: Path, engine: Engine = "irmin", database: Path | None = None) -> None:
         if not hasattr(socket, "AF_UNIX"):
             raise StoreError("this system has no Unix sockets: xenstored needs one")
         self.path = path
-        self._repo = Repo(BYTES, None if database is None else Git(database, "group"), author="xenstored")
+        backend = None if database is None else Git(database, "group")
+        self.recovered = "" if backend is None or not backend.recovered.dropped else str(backend.recovered)
+        self._repo = Repo(BYTES, backend, author="xenstored")
         world = World(0)
         world.recorder.disable()  # nobody would read the events
         self.daemon = Daemon(world, world.queue("dom0"), engine=engine, history=History(self._repo, MOST if database is None else None))
@@ -168,6 +173,7 @@ class Xenstored:
             for client in self._stirred:
                 self._write(client)
             self._stirred.clear()
+            self._repo.backend.work()
 
     def _rest(self, alone: bool) -> None:
         self._idle = True

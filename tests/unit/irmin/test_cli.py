@@ -74,6 +74,16 @@ def test_mistakes_are_one_clear_line(irmin: Shell, tmp_path: Path) -> None:
     assert "conflicts, and nothing was changed:\n  a: both sides changed it: was '0', ours '1', theirs '2'" in told
 
 
+def test_what_a_recovery_dropped_is_said(irmin: Shell, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    irmin("init", "--root", tmp_path)
+    irmin("set", "a", "1", "--root", tmp_path)
+    with (tmp_path / "irmin" / "log").open("ab") as log:
+        log.write(b"half a frame")
+    assert main(["irmin", "get", "a", "--root", str(tmp_path)]) == 0
+    out, error = capsys.readouterr()
+    assert out == "1\n" and error == "irmin: 0 transactions recovered; 12 bytes dropped: a frame breaks off\n"
+
+
 def test_counters_and_queues(irmin: Shell, tmp_path: Path) -> None:
     irmin("init", "--root", tmp_path / "n", "--contents", "counter")
     irmin("set", "n", "41", "--root", tmp_path / "n")

@@ -191,6 +191,33 @@ def test_many_checkpoints_leave_few_packs_and_a_long_history_is_read_again(place
     again.close()
 
 
+def test_what_was_made_ready_for_a_checkpoint_is_in_it_and_nothing_that_was_refused(places: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`work` encodes commits while nobody waits; a group that is refused then was not among them."""
+    git = Git(places(), "group")
+    repo = Repo(TEXT, git)
+    store = repo.branch()
+    for number in range(40):
+        store.set(f"d{number % 4}/k", str(number))
+        if number % 5 == 0:
+            repo.settle()
+        git.work()
+    repo.settle()
+    told = dict(store.tree().items())
+    store.set("refused", "1")
+    git.work()
+    monkeypatch.setattr(git._log, "sync", lambda: (_ for _ in ()).throw(StoreError("full")))
+    with pytest.raises(StoreError, match="full"):
+        repo.settle()
+    monkeypatch.undo()
+    git.work()
+    store.set("d0/k", "last")
+    repo.close()
+    again = Repo(TEXT, Git(git.path))
+    assert dict(again.branch().tree().items()) == told | {"d0/k": "last"} and len(again.branch().history()) == 41
+    assert all(dict(again.at(commit).tree().items()) for commit in again.branch().history())
+    again.close()
+
+
 def test_an_object_that_is_missing_is_the_one_error(places: Callable[[], Path]) -> None:
     path = places()
     repo = Repo(TEXT, Git(path))

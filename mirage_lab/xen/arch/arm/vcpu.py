@@ -125,12 +125,13 @@ class ArmVcpu(Translated):
             self.domain.wake()
 
     def devices(self) -> Any:
-        """Return the state of the interrupt controller; the timer is the CPU's."""
-        return self.gic.save()
+        """Return the state of the interrupt controller, and whose turn it is; the timer is the CPU's."""
+        return self.gic.save(), self._watches
 
     def set_devices(self, kept: Any) -> None:
         """Have it as it was."""
-        self.gic.restore(kept)
+        state, self._watches = kept
+        self.gic.restore(state)
 
     def close(self) -> None:
         """The domain has ended: there is no next step, and no alarm."""

@@ -196,6 +196,7 @@ def history() -> float:
         before = resident()
         done = storm(DOMAINS, "irmin", boot, history=kept)
         assert done.cycles == DOMAINS and done.aborted == 0
+        assert kept.head is not None  # whoever looks has the commits made
         gc.collect()
         told.send(resident() - before)
 

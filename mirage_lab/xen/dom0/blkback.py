@@ -14,20 +14,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from mirage_lab.runtime import RunQueue, Timer, costs
+from mirage_lab.runtime import Timer, costs
 from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.signatures.units import Ns, seconds
 from mirage_lab.xen.abi import grant_table as gnt
-from mirage_lab.xen.abi.evtchn import Events
-from mirage_lab.xen.abi.gate import Gate
-from mirage_lab.xen.abi.gntmap import Gntmap
 from mirage_lab.xen.abi.io import blkif, ring
-from mirage_lab.xen.abi.io.xenbus import XenbusState, parse
-from mirage_lab.xen.abi.xen import DOMID_SELF, GRANT_TABLE_OP, PAGE_SIZE, Domid, Pfn, Port
+from mirage_lab.xen.abi.io.xenbus import XenbusState
+from mirage_lab.xen.abi.xen import DOMID_SELF, GRANT_TABLE_OP, PAGE_SIZE, Domid, Pfn
+from mirage_lab.xen.dom0.backend import Backend, Kernel
 from mirage_lab.xen.dom0.disk import CLUSTER, DiskError, Volume
-from mirage_lab.xen.xenstore import Client, StoreError
 
 __all__ = ["Blkback", "Vbd", "VbdStatistics"]
 
@@ -56,84 +53,64 @@ class VbdStatistics:
     state: str
 
 
-class Vbd:
+class Vbd(Backend):
     """The back end of one virtual disk."""
 
+    kind = "vbd"
+    driver = "blkback"
+
     def __init__(self, back: Blkback, domid: Domid, device: int, volume: Volume, name: str) -> None:
+        super().__init__(back.kernel, domid, device, name)
         self.back = back
-        self.domid = domid
-        self.device = device
         self.volume = volume
-        self.name = name
-        self.frontend = f"/local/domain/{domid}/device/vbd/{device}"
-        self.path = f"/local/domain/0/backend/vbd/{domid}/{device}"
-        self.state = XenbusState.INITIALISING
         self.read = self.written = 0
         self.requests: dict[str, int] = {}
         self.refused: dict[str, int] = {}
-        self._evtchn: Port | None = None
         self._layout = blkif.X86_64
         self._page = memoryview(b"")
-        self._mapped: tuple[int, int] | None = None
         self._req_cons = self._rsp_prod = 0
         self._queue: deque[tuple[bytes, int, int, Ns]] = deque()
         self._timer: Timer | None = None
         self._gone: Callable[[], None] | None = None
         self._patience: Timer | None = None
 
-    # xenbus ------------------------------------------------------------------------------------------------------
+    # connecting --------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Offer the disk: InitWait, and watch the front end."""
-        if self.back.vbds.get((self.domid, self.device)) is not self:
-            return
-        self._go(XenbusState.INIT_WAIT)
-        self.back.xs.watch(f"{self.frontend}/state", lambda path: self._frontend_changed())
+    @property
+    def plugged(self) -> bool:
+        """False once the disk has been taken away."""
+        return self.back.vbds.get((self.domid, self.device)) is self
 
-    def _go(self, state: XenbusState) -> None:
-        self.state = state
-        self.back.xs.write(f"{self.path}/state", str(int(state)))
+    def offer(self) -> dict[str, str]:
+        """Return nothing: what the disk can do is told when the front end is there, as Linux does."""
+        return {}
 
-    def _frontend_changed(self) -> None:
-        there = parse(self.back.xs.get(f"{self.frontend}/state"))
-        match there:
-            case XenbusState.INITIALISED | XenbusState.CONNECTED if self.state is XenbusState.INIT_WAIT:
-                self._connect()
-            case XenbusState.CLOSING | XenbusState.CLOSED if self.state in (XenbusState.INIT_WAIT, XenbusState.CONNECTED):
-                self._go(XenbusState.CLOSING)
-                self.disconnect()
-                if there is XenbusState.CLOSED:
-                    self._go(XenbusState.CLOSED)
-            case XenbusState.CLOSED if self.state is XenbusState.CLOSING and self._gone is None:
-                self._go(XenbusState.CLOSED)  # it waited for us to close first, as Linux does
-            case XenbusState.CLOSED if self.state is XenbusState.CLOSING:
-                self._away()
-            case XenbusState.INITIALISING if self.state is XenbusState.CLOSED:
-                self._go(XenbusState.INIT_WAIT)  # another kernel begins: a boot loader has left, or the same opens it again
-            case _:
-                pass
+    def refs(self) -> list[int]:
+        """Read the layout of the ring; return its reference."""
+        xs = self.kernel.xs
+        protocol = xs.get(f"{self.frontend}/protocol") or blkif.X86_64.protocol
+        if protocol not in blkif.LAYOUTS:
+            raise LocalProtocolError(f"protocol {protocol[:40]!r}; {', '.join(blkif.LAYOUTS)} are known")
+        self._layout = blkif.LAYOUTS[protocol]
+        return [int(xs.read(f"{self.frontend}/ring-ref"))]
 
-    def _connect(self) -> None:
-        xs = self.back.xs
-        try:
-            protocol = xs.get(f"{self.frontend}/protocol") or blkif.X86_64.protocol
-            if protocol not in blkif.LAYOUTS:
-                raise LocalProtocolError(f"protocol {protocol[:40]!r}; {', '.join(blkif.LAYOUTS)} are known")
-            self._layout = blkif.LAYOUTS[protocol]
-            ref = int(xs.read(f"{self.frontend}/ring-ref"))
-            evtchn = Port(int(xs.read(f"{self.frontend}/event-channel")))
-            self._mapped = self.back.maps.map(self.domid, ref)
-            self._evtchn = self.back.events.bind_interdomain(self.domid, evtchn)
-        except (ValueError, LocalProtocolError, StoreError) as error:
-            self.fail(f"connecting: {error}")
-            return
-        self._page = self.back.maps.page(self._mapped[0])
+    def connected(self, pages: list[memoryview]) -> Callable[[], None]:
+        """Tell what the disk is."""
+        (self._page,) = pages
         self._req_cons = self._rsp_prod = 0
         self._tell()
-        self.back.events.bind(self._evtchn, self._take)
-        self.back.events.unmask(self._evtchn)
-        self._go(XenbusState.CONNECTED)
+        return self._take
+
+    def began(self) -> None:
+        """Take what is in the ring already."""
         self._take()
+
+    def closed(self) -> None:
+        """The front end has closed: the disk can be pulled out, if it is to be."""
+        if self._gone is None:
+            super().closed()
+        else:
+            self._away()
 
     def _tell(self) -> None:
         """Write what the disk is and can do (connect() of Linux xen-blkback/xenbus.c)."""
@@ -151,29 +128,22 @@ class Vbd:
             "sector-size": blkif.SECTOR,
             "physical-sector-size": blkif.SECTOR,
         }
-        with self.back.xs.transaction() as tx:
+        with self.kernel.xs.transaction() as tx:
             for name, value in told.items():
                 tx.write(f"{self.path}/{name}", str(value))
-
-    def fail(self, why: str) -> None:
-        """The front end did what it may not: close the vbd."""
-        self.back.say(f"blkback: {self.name}: {why}; the vbd is closed")
-        self.disconnect()
-        self.back.xs.write(f"{self.path}/error", why[:200])
-        self._go(XenbusState.CLOSED)
 
     def detach(self, gone: Callable[[], None]) -> None:
         """Ask the front end to close, as `xl block-detach` does; `gone()` is called when it has, or after 10 s."""
         self._gone = gone
-        self.back.xs.write(f"{self.path}/online", "0")
+        self.kernel.xs.write(f"{self.path}/online", "0")
         if self.state is XenbusState.CONNECTED:
             self._go(XenbusState.CLOSING)
-            self._patience = self.back.queue.call_later(PATIENCE, self._forced)
+            self._patience = self.kernel.queue.call_later(PATIENCE, self._forced)
         else:
             self._away()
 
     def _forced(self) -> None:
-        self.back.say(f"blkback: {self.name}: the front end does not close; the vbd is taken away")
+        self.kernel.say(f"blkback: {self.name}: the front end does not close; the vbd is taken away")
         self._away()
 
     def _away(self) -> None:
@@ -184,19 +154,13 @@ class Vbd:
         if gone is not None:
             gone()
 
-    def disconnect(self) -> None:
-        """Forget what was asked, unbind, unmap."""
+    def forget(self) -> None:
+        """Forget what was asked."""
         for timer in (self._timer, self._patience):
             if timer is not None:
                 timer.cancel()
         self._timer = self._patience = None
         self._queue.clear()
-        if self._evtchn is not None:
-            self.back.events.close(self._evtchn)
-            self._evtchn = None
-        if self._mapped is not None:
-            self.back.maps.unmap(*self._mapped)
-            self._mapped = None
 
     # the ring ----------------------------------------------------------------------------------------------------
 
@@ -218,7 +182,7 @@ class Vbd:
                 place = (cons + index) & _MASK
                 raw = bytes(page[ring.ENTRIES + place * slot : ring.ENTRIES + (place + 1) * slot])
                 sectors = self._sectors(raw)
-                self._queue.append((raw, self._asked(raw, place, sectors), sectors, self.back.queue.now))
+                self._queue.append((raw, self._asked(raw, place, sectors), sectors, self.kernel.queue.now))
             self._req_cons = prod
         self._begin()
 
@@ -232,7 +196,7 @@ class Vbd:
 
     def _asked(self, raw: bytes, slot: int, sectors: int) -> int:
         """Tell of a request; return the number of that event, the cause of its answer."""
-        world, kind = self.back.queue.world, self.back.k_request
+        world, kind = self.kernel.queue.world, self.back.k_request
         op, _, _, rid, sector = self._layout.request.unpack_from(raw)
         name = blkif.OP_NAMES.get(op, str(op))
         self.requests[name] = self.requests.get(name, 0) + 1
@@ -244,9 +208,9 @@ class Vbd:
         """Have the disk work on the next request."""
         if self._queue and self._timer is None:
             first = self._queue[0]
-            self.back.queue.world.cause = first[1]
+            self.kernel.queue.world.cause = first[1]
             takes = Ns(costs.DISK_REQUEST + first[2] * costs.DISK_SECTOR)
-            self._timer = self.back.queue.call_later(takes, self._done, first)
+            self._timer = self.kernel.queue.call_later(takes, self._done, first)
 
     def _done(self, request: tuple[bytes, int, int, Ns]) -> None:
         """The disk has worked on the first request: do it, and answer."""
@@ -254,7 +218,7 @@ class Vbd:
             return  # the vbd was closed meanwhile
         self._timer = None
         raw, cause, _, since = self._queue.popleft()
-        world = self.back.queue.world
+        world = self.kernel.queue.world
         world.cause = cause
         op, _, _, rid, _ = self._layout.request.unpack_from(raw)
         try:
@@ -275,7 +239,7 @@ class Vbd:
     def _complain(self, why: str) -> None:
         """Count a refusal; the first of its kind is said."""
         if why not in self.refused:
-            self.back.say(f"blkback: {self.name}: {why}: request refused")
+            self.kernel.say(f"blkback: {self.name}: {why}: request refused")
         self.refused[why] = self.refused.get(why, 0) + 1
 
     def _answer(self, rid: int, op: int, status: int) -> None:
@@ -284,7 +248,7 @@ class Vbd:
         self._rsp_prod = new = (old + 1) & _U32
         ring.INDEX.pack_into(page, ring.RSP_PROD, new)
         if self._evtchn is not None and ring.must_notify(old, new, ring.INDEX.unpack_from(page, ring.RSP_EVENT)[0]):
-            self.back.events.notify(self._evtchn)
+            self.kernel.events.notify(self._evtchn)
 
     # the disk ----------------------------------------------------------------------------------------------------
 
@@ -363,7 +327,7 @@ class Vbd:
                 pack(arg, index * size, ours, DOMID_SELF, first, gref, domid, first, length, gnt.GNTCOPY_DEST_GREF, 0)
             else:
                 pack(arg, index * size, gref, domid, first, ours, DOMID_SELF, first, length, gnt.GNTCOPY_SOURCE_GREF, 0)
-        back.gate.call(GRANT_TABLE_OP, gnt.COPY, arg, len(segments))
+        self.kernel.gate.call(GRANT_TABLE_OP, gnt.COPY, arg, len(segments))
         if any(arg[index * size + gnt.COPY_STATUS] for index in range(len(segments))):
             raise Refused("a grant that cannot be used")
 
@@ -375,13 +339,9 @@ class Vbd:
 class Blkback:
     """All vbds.  11 staging pages of dom0 serve them one after the other."""
 
-    def __init__(self, queue: RunQueue, gate: Gate, events: Events, maps: Gntmap, xs: Client, staging: Pfn, say: Any) -> None:
-        self.queue = queue
-        self.gate = gate
-        self.events = events
-        self.maps = maps
-        self.xs = xs
-        self.say = say
+    def __init__(self, kernel: Kernel, staging: Pfn) -> None:
+        self.kernel = kernel
+        queue, gate = kernel.queue, kernel.gate
         self.vbds: dict[tuple[int, int], Vbd] = {}
         self.staging = gate.memory.view[staging << 12 : (staging + blkif.SEGMENTS) << 12]
         self.staging_mfn = gate.memory.mfn(staging)
@@ -391,7 +351,7 @@ class Blkback:
     def plug(self, domid: Domid, device: int, volume: Volume, name: str) -> None:
         """Serve a vbd whose device nodes are written."""
         vbd = self.vbds[domid, device] = Vbd(self, domid, device, volume, name)
-        self.queue.post(vbd.start)
+        self.kernel.queue.post(vbd.start)
 
     def unplug(self, domid: Domid) -> None:
         """A domain goes: close its vbds and their files."""
@@ -402,8 +362,7 @@ class Blkback:
     def remove(self, vbd: Vbd) -> None:
         """Serve a vbd no longer, and close its file."""
         del self.vbds[vbd.domid, vbd.device]
-        self.xs.unwatch(f"{vbd.frontend}/state")
-        vbd.disconnect()
+        vbd.stop()
         vbd.volume.close()
 
     def close(self) -> None:

@@ -10,15 +10,11 @@ closes the vif (state 6); dom0 lives.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from mirage_lab.runtime import RunQueue
-from mirage_lab.signatures.errors import LocalProtocolError
 from mirage_lab.xen.abi import grant_table as gnt
-from mirage_lab.xen.abi.evtchn import Events
-from mirage_lab.xen.abi.gate import Gate
-from mirage_lab.xen.abi.gntmap import Gntmap
 from mirage_lab.xen.abi.io import ring
 from mirage_lab.xen.abi.io.netif import (
     NETIF_RSP_ERROR,
@@ -34,10 +30,10 @@ from mirage_lab.xen.abi.io.netif import (
     TX_RESPONSE,
     TX_SLOT,
 )
-from mirage_lab.xen.abi.io.xenbus import XenbusState, parse
-from mirage_lab.xen.abi.xen import DOMID_SELF, GRANT_TABLE_OP, PAGE_SIZE, Domid, Pfn, Port
+from mirage_lab.xen.abi.io.xenbus import XenbusState
+from mirage_lab.xen.abi.xen import DOMID_SELF, GRANT_TABLE_OP, PAGE_SIZE, Domid, Pfn
+from mirage_lab.xen.dom0.backend import Backend, Kernel
 from mirage_lab.xen.dom0.offload import completed
-from mirage_lab.xen.xenstore import Client, StoreError
 
 __all__ = ["Netback", "Segment", "Vif", "VifStatistics"]
 
@@ -70,102 +66,61 @@ class VifStatistics:
     state: str
 
 
-class Vif:
+class Vif(Backend):
     """The back end of one vif."""
 
+    kind = "vif"
+    driver = "netback"
+
     def __init__(self, back: Netback, domid: Domid, handle: int, segment: Segment, name: str) -> None:
+        super().__init__(back.kernel, domid, handle, name)
         self.back = back
-        self.domid = domid
-        self.handle = handle
-        self.name = name
         self.segment = segment
-        self.frontend = f"/local/domain/{domid}/device/vif/{handle}"
-        self.path = f"/local/domain/0/backend/vif/{domid}/{handle}"
-        self.state = XenbusState.INITIALISING
         self.tx = self.rx = 0
         self.dropped: dict[str, int] = {}
         self.port: Any = None
-        self._events = back.events
-        self._evtchn: Port | None = None
         self._tx_page = self._rx_page = memoryview(b"")
-        self._mapped: list[tuple[int, int]] = []
         self._tx_cons = self._rx_cons = 0
         self._queue: deque[tuple[bytes, int]] = deque()
         self._scheduled = False
 
-    # xenbus ------------------------------------------------------------------------------------------------------
+    # connecting --------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Offer what we can do, then InitWait, and watch the front end."""
-        xs = self.back.xs
-        if self.back.vifs.get((self.domid, self.handle)) is not self:
-            return
-        with xs.transaction() as tx:
-            for name, value in FEATURES.items():
-                tx.write(f"{self.path}/{name}", value)
-        self._go(XenbusState.INIT_WAIT)
-        xs.watch(f"{self.frontend}/state", lambda path: self._frontend_changed())
+    @property
+    def plugged(self) -> bool:
+        """False once the vif has been taken away."""
+        return self.back.vifs.get((self.domid, self.device)) is self
 
-    def _go(self, state: XenbusState) -> None:
-        self.state = state
-        self.back.xs.write(f"{self.path}/state", str(int(state)))
+    def offer(self) -> dict[str, str]:
+        """Return what this card can do."""
+        return FEATURES
 
-    def _frontend_changed(self) -> None:
-        xs = self.back.xs
-        there = parse(xs.get(f"{self.frontend}/state"))
-        if there in (XenbusState.INITIALISED, XenbusState.CONNECTED) and self.state is XenbusState.INIT_WAIT:
-            self._connect()
-        elif there in (XenbusState.CLOSING, XenbusState.CLOSED) and self.state in (XenbusState.INIT_WAIT, XenbusState.CONNECTED):
-            self._go(XenbusState.CLOSING)
-            self.disconnect()
-            if there is XenbusState.CLOSED:
-                self._go(XenbusState.CLOSED)
-        elif there is XenbusState.CLOSED and self.state is XenbusState.CLOSING:
-            self._go(XenbusState.CLOSED)
+    def refs(self) -> list[int]:
+        """Return the references of the two rings."""
+        return [int(self.kernel.xs.read(f"{self.frontend}/{key}")) for key in ("tx-ring-ref", "rx-ring-ref")]
 
-    def _connect(self) -> None:
-        xs, maps = self.back.xs, self.back.maps
-        try:
-            tx_ref, rx_ref = (int(xs.read(f"{self.frontend}/{key}")) for key in ("tx-ring-ref", "rx-ring-ref"))
-            evtchn = Port(int(xs.read(f"{self.frontend}/event-channel")))
-            for ref in (tx_ref, rx_ref):
-                self._mapped.append(maps.map(self.domid, ref))
-            self._evtchn = self._events.bind_interdomain(self.domid, evtchn)
-        except (ValueError, LocalProtocolError, StoreError) as error:
-            self.fail(f"connecting: {error}")
-            return
-        self._tx_page, self._rx_page = (maps.page(address) for address, _ in self._mapped)
+    def connected(self, pages: list[memoryview]) -> Callable[[], None]:
+        """Plug into the segment."""
+        self._tx_page, self._rx_page = pages
         self._tx_cons = self._rx_cons = 0
-        self._events.bind(self._evtchn, self._event)
-        self._events.unmask(self._evtchn)
         self.port = self.segment.attach(self.name, self._arrived)
-        self._go(XenbusState.CONNECTED)
+        return self._event
 
-    def fail(self, why: str) -> None:
-        """The front end did what it may not: close the vif."""
-        self.back.say(f"netback: {self.name}: {why}; the vif is closed")
-        self.disconnect()
-        self.back.xs.write(f"{self.path}/error", why[:200])
-        self._go(XenbusState.CLOSED)
+    def began(self) -> None:
+        """A front end rings when it has something to send, and asks for nothing before."""
 
-    def disconnect(self) -> None:
-        """Unplug, unbind, unmap."""
+    def forget(self) -> None:
+        """Unplug."""
         if self.port is not None:
             self.segment.detach(self.port)
             self.port = None
-        if self._evtchn is not None:
-            self._events.close(self._evtchn)
-            self._evtchn = None
-        for mapping in self._mapped:
-            self.back.maps.unmap(*mapping)
-        self._mapped.clear()
         self._queue.clear()
 
     def _drop(self, reason: str, length: int) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
         kind = self.back.k_drop
         if kind.on:
-            world = self.back.queue.world
+            world = self.kernel.queue.world
             kind.emit(world.now, "dom0", world.cause, {"reason": reason, "length": length, "port": self.name})
 
     # from the guest ----------------------------------------------------------------------------------------------
@@ -215,7 +170,7 @@ class Vif:
             length = size if offset + size <= PAGE_SIZE else 0
             pack(arg, at, gref, domid, offset, back.staging_mfn + index, DOMID_SELF, 0, length, gnt.GNTCOPY_SOURCE_GREF, 0)
             at += 40
-        back.gate.call(GRANT_TABLE_OP, gnt.COPY, arg, taken)
+        self.kernel.gate.call(GRANT_TABLE_OP, gnt.COPY, arg, taken)
         frames, answers = self._assemble(requests[:taken])
         self._answer(requests, answers)
         self._send(frames, requests)
@@ -262,10 +217,10 @@ class Vif:
         old = self._tx_cons
         ring.INDEX.pack_into(page, ring.RSP_PROD, prod)
         if self._evtchn is not None and ring.must_notify(old, prod, ring.INDEX.unpack_from(page, ring.RSP_EVENT)[0]):
-            self._events.notify(self._evtchn)
+            self.kernel.events.notify(self._evtchn)
 
     def _send(self, frames: list[tuple[bytes, int]], requests: list[tuple[int, ...]]) -> None:
-        world, kind = self.back.queue.world, self.back.k_tx
+        world, kind = self.kernel.queue.world, self.back.k_tx
         cause, port = world.cause, self.port
         self.tx += len(frames)
         for frame, index in frames:
@@ -282,10 +237,10 @@ class Vif:
         if len(self._queue) >= QUEUED or len(frame) > PAGE_SIZE:
             self._drop("guest does not take its frames" if len(frame) <= PAGE_SIZE else "longer than a page", len(frame))
             return
-        self._queue.append((frame, self.back.queue.world.cause))
+        self._queue.append((frame, self.kernel.queue.world.cause))
         if not self._scheduled:
             self._scheduled = True
-            self.back.queue.post(self._work)
+            self.kernel.queue.post(self._work)
 
     def _work(self) -> None:
         self._scheduled = False
@@ -322,9 +277,9 @@ class Vif:
             pack(arg, at, back.staging_mfn + index, DOMID_SELF, 0, gref, domid, 0, size, gnt.GNTCOPY_DEST_GREF, 0)
             at += 40
             start += PAGE_SIZE
-        world, kind = back.queue.world, back.k_rx
+        world, kind = self.kernel.queue.world, back.k_rx
         world.cause = batch[-1][1] or world.cause
-        back.gate.call(GRANT_TABLE_OP, gnt.COPY, arg, len(batch))
+        self.kernel.gate.call(GRANT_TABLE_OP, gnt.COPY, arg, len(batch))
         for index, (frame, cause) in enumerate(batch):
             bad = arg[index * 40 + 36] | arg[index * 40 + 37]
             RX_RESPONSE.pack_into(page, 64 + ((cons + index) & _MASK) * RX_SLOT, ids[index], 0, 0, NETIF_RSP_ERROR if bad else len(frame))
@@ -337,7 +292,7 @@ class Vif:
         self._rx_cons = new = (cons + len(batch)) & _U32
         ring.INDEX.pack_into(page, ring.RSP_PROD, new)
         if self._evtchn is not None and ring.must_notify(cons, new, ring.INDEX.unpack_from(page, ring.RSP_EVENT)[0]):
-            self._events.notify(self._evtchn)
+            self.kernel.events.notify(self._evtchn)
 
     def statistics(self) -> VifStatistics:
         """Return the counters."""
@@ -347,13 +302,9 @@ class Vif:
 class Netback:
     """All vifs.  256 staging pages of dom0 serve them one after the other."""
 
-    def __init__(self, queue: RunQueue, gate: Gate, events: Events, maps: Gntmap, xs: Client, staging: Pfn, say: Any) -> None:
-        self.queue = queue
-        self.gate = gate
-        self.events = events
-        self.maps = maps
-        self.xs = xs
-        self.say = say
+    def __init__(self, kernel: Kernel, staging: Pfn) -> None:
+        self.kernel = kernel
+        queue, gate = kernel.queue, kernel.gate
         self.vifs: dict[tuple[int, int], Vif] = {}
         self.staging = gate.memory.view[staging << 12 : (staging + SLOTS) << 12]
         self.staging_mfn = gate.memory.mfn(staging)
@@ -363,14 +314,13 @@ class Netback:
     def plug(self, domid: Domid, handle: int, segment: Segment, name: str) -> None:
         """Serve a vif whose device nodes are written."""
         vif = self.vifs[domid, handle] = Vif(self, domid, handle, segment, name)
-        self.queue.post(vif.start)
+        self.kernel.queue.post(vif.start)
 
     def unplug(self, domid: Domid) -> None:
         """A domain goes: close its vifs."""
         for key in [key for key in self.vifs if key[0] == domid]:
             vif = self.vifs.pop(key)
-            self.xs.unwatch(f"{vif.frontend}/state")
-            vif.disconnect()
+            vif.stop()
             vif.state = XenbusState.CLOSED
 
     def statistics(self) -> dict[str, VifStatistics]:

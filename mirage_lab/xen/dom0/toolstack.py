@@ -21,6 +21,7 @@ from mirage_lab.xen.abi.io.blkif import DISKS, PARTITIONS, device_name, device_n
 from mirage_lab.xen.abi.io.xenbus import XenbusState
 from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE, Domid, Pfn, Port
 from mirage_lab.xen.dom0.armbuilder import build_arm
+from mirage_lab.xen.dom0.backend import Kernel
 from mirage_lab.xen.dom0.blkback import Blkback
 from mirage_lab.xen.dom0.builder import Built, build
 from mirage_lab.xen.dom0.consoled import Consoled, ConsoleLog
@@ -102,8 +103,8 @@ class Toolstack:
         self.daemon.exists = xen.domains.__contains__
         self.xenstore: Client = self.daemon.connect()
         self._consoled = Consoled(dom0.queue, self._events, self._maps, xen.say)
-        self.netback = Netback(dom0.queue, dom0.gate, self._events, self._maps, self.daemon.connect("dom0"), STAGING, xen.say)
-        self.blkback = Blkback(dom0.queue, dom0.gate, self._events, self._maps, self.daemon.connect("dom0"), STAGING_BLK, xen.say)
+        self.netback = Netback(Kernel(dom0.queue, dom0.gate, self._events, self._maps, self.daemon.connect("dom0"), xen.say), STAGING)
+        self.blkback = Blkback(Kernel(dom0.queue, dom0.gate, self._events, self._maps, self.daemon.connect("dom0"), xen.say), STAGING_BLK)
         self._stores: dict[int, tuple[int, tuple[int, int]]] = {}
         self._rng = world.rng("toolstack")
         xen.unpause(dom0)

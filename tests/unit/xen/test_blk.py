@@ -171,8 +171,8 @@ def test_answers_to_what_was_not_asked_harm_nobody(wrong: str, monkeypatch: pyte
     def answer(self: Vbd, rid: int, op: int, status: int) -> None:
         if wrong == "index":
             ring.INDEX.pack_into(self._page, ring.RSP_PROD, 900)
-            self.back.events.notify(self._evtchn)  # type: ignore[arg-type]
-            self.back.queue.call_later(Ns(50_000), before, self, rid, op, status)
+            self.kernel.events.notify(self._evtchn)  # type: ignore[arg-type]
+            self.kernel.queue.call_later(Ns(50_000), before, self, rid, op, status)
             return
         before(self, 99 if op == blkif.FLUSH_DISKCACHE else rid, op, status)
 
@@ -500,7 +500,7 @@ def tell(monkeypatch: pytest.MonkeyPatch, other: dict[str, str]) -> None:
     def told(self: Vbd) -> None:
         before(self)
         for name, value in other.items():
-            self.back.xs.write(f"{self.path}/{name}", value)
+            self.kernel.xs.write(f"{self.path}/{name}", value)
 
     monkeypatch.setattr(Vbd, "_tell", told)
 

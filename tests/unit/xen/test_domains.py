@@ -393,3 +393,20 @@ def test_a_page_granted_for_reading_is_mapped_for_reading_only() -> None:
 
     Host(both).run()
     assert refused == ["both"]
+
+
+def test_a_card_is_connected_again_by_the_next_kernel_of_its_domain() -> None:
+    """A boot loader closes its card (6); the kernel that it has loaded begins anew (1)."""
+    times: list[str] = []
+
+    async def plugs_twice(os: MiniOS) -> None:
+        for _ in range(2):
+            net = await os.netif("0")
+            times.append(await os.xs.read("/local/domain/0/backend/vif/1/0/state"))
+            await net.disconnect()
+            os._netifs.clear()
+            await os.xs.write("device/vif/0/state", "1")
+
+    host = Host(plugs_twice, vifs=1).run()
+    assert times == ["4", "4"]
+    assert host.toolstack.xenstore.read("/local/domain/0/backend/vif/1/0/state") == "2"

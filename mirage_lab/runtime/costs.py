@@ -26,6 +26,9 @@ DISK_SECTOR: Final = Ns(1_000)
 PAGE_TABLE_ENTRY: Final = Ns(1)
 """An entry of a page table that the hypervisor looks at."""
 
+GRANT_PIECE: Final = Ns(200)
+"""Each further grant of a hypercall of a machine-code guest that has several."""
+
 REMAP: Final = Ns(20_000)
 """A change of what a machine-code guest sees where in its memory: its caches of translations are lost."""
 

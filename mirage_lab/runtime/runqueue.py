@@ -125,6 +125,11 @@ class RunQueue:
         """Make the running step cost `cost` more."""
         self._cost += cost
 
+    @property
+    def charged(self) -> Ns:
+        """What the running step costs so far."""
+        return Ns(self._cost)
+
     def pause(self) -> None:
         """Take no further step; timers still become due and wait."""
         self.paused = True

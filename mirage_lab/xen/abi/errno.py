@@ -38,6 +38,8 @@ ETIME: Final = 62
 EBADMSG: Final = 74
 EOVERFLOW: Final = 75
 EILSEQ: Final = 84
+ERESTART: Final = 85
+"""Never seen by a guest: its hypercall is made again, with what is left of it."""
 ENOTSOCK: Final = 88
 EOPNOTSUPP: Final = 95
 EADDRINUSE: Final = 98

@@ -11,10 +11,12 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from mirage_lab.runtime import costs
+from mirage_lab.signatures.units import Ns
 from mirage_lab.vcpu.cpu import Cpu
 from mirage_lab.xen.abi import event_channel, grant_table, hvm, memory, sched, vcpu, version
 from mirage_lab.xen.abi import xen as nr
-from mirage_lab.xen.abi.errno import E2BIG, EFAULT, EINVAL, ENOSYS
+from mirage_lab.xen.abi.errno import E2BIG, EFAULT, EINVAL, ENOSYS, ERESTART
 from mirage_lab.xen.hypervisor import Domain, Hypervisor
 from mirage_lab.xen.hypervisor.grant_table import SIZES
 
@@ -26,6 +28,8 @@ CONSOLE_PIECE: Final = 1_024
 MOST_CONSOLE: Final = 1 << 16
 MOST_GRANTS: Final = 4_096
 MOST_CALLS: Final = 1_024
+MULTICALL_NS: Final = Ns(200_000)
+"""After so much of its time a multicall is left, and made again for the rest: others have their turn."""
 
 _SIZES: Final[dict[tuple[int, int], int]] = {
     (nr.EVENT_CHANNEL_OP, event_channel.BIND_INTERDOMAIN): event_channel.BIND_INTERDOMAIN_ARG.size,
@@ -97,6 +101,8 @@ def hypercall(xen: Hypervisor, domain: Domain, cpu: Cpu, number: int, args: list
             if args[2] > MOST_GRANTS:
                 return -E2BIG
             several = args[0] in SIZES
+            if several and args[2] > 1:
+                domain.queue.charge(Ns((args[2] - 1) * costs.GRANT_PIECE))
             return _with(xen, domain, cpu, (number, args[0]), args[1], args[2], args[2] if several else 1, wide)
         case nr.EVENT_CHANNEL_OP | nr.SCHED_OP | nr.XEN_VERSION | nr.MEMORY_OP | nr.HVM_OP:
             return _with(xen, domain, cpu, (number, args[0]), args[1], 1, 1, wide)
@@ -146,12 +152,16 @@ def _console(xen: Hypervisor, domain: Domain, cpu: Cpu, args: list[int]) -> int:
 
 
 def _multicall(xen: Hypervisor, domain: Domain, cpu: Cpu, args: list[int], wide: bool) -> int:
-    """multicall: several at once; each has its own result."""
+    """multicall: several at once; each has its own result.  One that takes long is -ERESTART, and `args` is what is left (hypercall_create_continuation)."""
     entry = struct.Struct("<8Q") if wide else struct.Struct("<8I")
     if args[1] > MOST_CALLS:
         return -EINVAL
+    began = domain.queue.charged
     for index in range(args[1]):
         where = args[0] + index * entry.size
+        if domain.queue.charged - began > MULTICALL_NS:
+            args[:2] = where, args[1] - index
+            return -ERESTART
         found = cpu.load(where, entry.size)
         if found is None:
             return -EFAULT

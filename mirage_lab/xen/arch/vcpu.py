@@ -233,6 +233,12 @@ class Vcpu(ABC):
             world.cause = self.k_upcall.emit(world.now, domain.name, world.cause, {"ports": ports})
         self._upcall()
 
+    def restart(self, size: int, **registers: int) -> None:
+        """Have the guest make its hypercall again, an instruction of `size` bytes, with other arguments."""
+        for name, value in registers.items():
+            self.cpu.write(name, value)
+        self.cpu.pc -= size
+
     def halt(self) -> None:
         """The CPU halts, with interrupts let in, until one is due."""
         self._halted = not self._due

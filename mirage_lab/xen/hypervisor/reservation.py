@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HANDLERS", "give_up", "take_back"]
 
-MOST_EXTENTS: Final = 1_024
+MOST_EXTENTS: Final = 256
 """Extents that one call gets done: who has more calls again."""
 LARGEST_ORDER: Final = 9
 

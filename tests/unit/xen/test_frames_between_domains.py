@@ -11,7 +11,7 @@ pytest.importorskip("unicorn")
 
 from mirage_lab import Lab, guest_image, ms
 from mirage_lab.runtime import World, tasks
-from mirage_lab.xen.abi import event_channel, grant_table, memory, sched
+from mirage_lab.xen.abi import event_channel, grant_table, memory, sched, version
 from mirage_lab.xen.abi.arm import GNTTAB_BASE, RAM_BASE
 from mirage_lab.xen.abi.xen import DOMID_SELF, EVENT_CHANNEL_OP, GRANT_TABLE_OP, MEMORY_OP, PAGE_SIZE, Domid, Pfn
 from mirage_lab.xen.arch import translated
@@ -464,3 +464,20 @@ def test_a_multicall_of_each_kind_of_guest_has_a_result_for_each_call(kind: Atta
     at = where - program.ram + word
     results = [int.from_bytes(a.memory.view[at + index * entry.size :][:word], "little", signed=True) for index in range(len(rows))]
     assert words(a, 1) == [0] and results[0] > 4 << 16 and results[1:] == [-22, -38, -38, 0]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+def test_a_multicall_that_takes_long_goes_on_where_it_was_left(kind: Attacker) -> None:
+    """A thousand calls are half a millisecond: the CPU is left twice, and the guest sees nothing of it."""
+    program = kind.program(0x20_0000)
+    entry = struct.Struct("<8I" if program.top == 1 << 32 and program.ram == 0 else "<8Q")
+    where = program.at(entry.pack(17, 0x55, 0, 0, 0, 0, 0, 0) * 1_000)
+    program.call(13, where, 1_000)
+    program.keep(program.ram + KEPT)
+    program.put(program.ram + KEPT + 4, 1)
+    lab, (a,) = running(program)
+    assert words(a, 2) == [0, 1] and a.hypercalls[17, 0] == 1_000
+    word = entry.size // 8
+    at = where - program.ram + word
+    assert {bytes(a.memory.view[at + index * entry.size :][:word]) for index in range(1_000)} == {(4 << 16 | version.MINOR).to_bytes(word, "little")}
+    assert len([event for event in lab.events("vcpu.exit", source="a") if event.fields["why"] == "hypercall"]) == 3

@@ -336,6 +336,21 @@ def test_a_guest_that_maps_and_unmaps_all_the_time_pays_for_it() -> None:
     seen.bounded()
 
 
+@pytest.mark.parametrize("call", [(20, 5, 0x30_0000, 4_096), (20, 0, 0x30_0000, 4_096), (12, 1, 0x30_0000, 0)], ids=["copies", "maps", "reservations"])
+def test_a_thousand_large_calls_in_one_are_no_more_than_others_let_through(call: tuple[int, ...]) -> None:
+    """A step ends after a fifth of a millisecond of them, and goes on later."""
+    program = Program()
+    where = program.at(struct.pack("<8I", call[0], 0, *call[1:], 0, 0, 0) * 1_024)
+    program.put(0x30_0000, 0x31_0000)  # a reservation of 256 pages of themselves
+    program.put(0x30_0004, 256)
+    program.put(0x30_0010, 0x7FF0)
+    program.call(13, where, 1_024)
+    program.put(KEPT, 1)
+    seen = scene(program, run=ms(5))
+    assert seen.guest.state == "running"
+    seen.bounded()
+
+
 @pytest.mark.parametrize("deadline", [1, 0xFFFF_FFFF, (1 << 63) - 1, (1 << 64) - 1])
 def test_absurd_times_are_kept_or_have_passed(deadline: int) -> None:
     program = Program()

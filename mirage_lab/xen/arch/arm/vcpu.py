@@ -16,7 +16,7 @@ from mirage_lab.vcpu.arm import Arm
 from mirage_lab.vcpu.exits import Exit, Why
 from mirage_lab.xen.abi import arm, sched, shared_info, vcpu, version
 from mirage_lab.xen.abi import xen as nr
-from mirage_lab.xen.abi.errno import EINVAL, ENOSYS
+from mirage_lab.xen.abi.errno import EINVAL, ENOSYS, ERESTART
 from mirage_lab.xen.arch.arm.gic import Gic
 from mirage_lab.xen.arch.arm.psci import Power, answer
 from mirage_lab.xen.arch.calls import hypercall
@@ -169,7 +169,10 @@ class ArmVcpu(Translated):
             ret = -EINVAL
         else:
             ret = hypercall(self.xen, self.domain, self.cpu, number, args, True)
-        self.cpu.write(self.cpu.call[0], ret & self._mask)
+        if ret == -ERESTART:
+            self.restart(4, **dict(zip(self.cpu.call, args[:2])))
+        else:
+            self.cpu.write(self.cpu.call[0], ret & self._mask)
         if self.domain.blocked and self._due:
             self.domain.wake()  # an interrupt of the timer ends a wait too
 

@@ -17,7 +17,7 @@ from mirage_lab.signatures.units import Ns
 from mirage_lab.vcpu.exits import Exit, Why
 from mirage_lab.xen.abi import hvm, pv, shared_info, version
 from mirage_lab.xen.abi import xen as nr
-from mirage_lab.xen.abi.errno import EACCES, EBUSY, EFAULT, EINVAL, ENOSYS
+from mirage_lab.xen.abi.errno import EACCES, EBUSY, EFAULT, EINVAL, ENOSYS, ERESTART
 from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.mmu import ENTRIES
 from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE
@@ -163,7 +163,9 @@ class Pv(Vcpu):
         frames.work = 0
         ret = hypercall(self.xen, self.domain, self.cpu, number & 0xFFFF_FFFF, args, True)
         self.domain.queue.charge(Ns(frames.work * costs.PAGE_TABLE_ENTRY))
-        if number & 0xFFFF_FFFF != nr.IRET:
+        if ret == -ERESTART:
+            self.restart(2, rdi=args[0], rsi=args[1])
+        elif number & 0xFFFF_FFFF != nr.IRET:
             self.cpu.write("rax", ret & 0xFFFF_FFFF_FFFF_FFFF)
 
     def _exception(self, vector: int, error: int | None) -> None:

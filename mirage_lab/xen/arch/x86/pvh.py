@@ -8,7 +8,7 @@ from mirage_lab.runtime import costs
 from mirage_lab.vcpu.exits import Exit, Why
 from mirage_lab.vcpu.x86 import IF, X86
 from mirage_lab.xen.abi import hvm, shared_info, version
-from mirage_lab.xen.abi.errno import EINVAL
+from mirage_lab.xen.abi.errno import EINVAL, ERESTART
 from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.xen import PAGE_SIZE
 from mirage_lab.xen.arch.calls import hypercall
@@ -78,11 +78,19 @@ class Pvh(Translated):
         cpu = self.cpu
         rax, rdi, rsi, rdx, r10, r8, rbx, rcx = self._registers.read()
         if cpu.long_mode:
-            ret = hypercall(self.xen, self.domain, cpu, rax, [rdi, rsi, rdx, r10, r8], True) & 0xFFFF_FFFF_FFFF_FFFF
+            args = [rdi, rsi, rdx, r10, r8]
+            ret = hypercall(self.xen, self.domain, cpu, rax, args, True)
+            if ret == -ERESTART:
+                self.restart(3, rdi=args[0], rsi=args[1])
+            else:
+                cpu.write("rax", ret & 0xFFFF_FFFF_FFFF_FFFF)
         else:
             args = [value & 0xFFFF_FFFF for value in (rbx, rcx, rdx, rsi, rdi)]
-            ret = hypercall(self.xen, self.domain, cpu, rax & 0xFFFF_FFFF, args, False) & 0xFFFF_FFFF
-        cpu.write("rax", ret)
+            ret = hypercall(self.xen, self.domain, cpu, rax & 0xFFFF_FFFF, args, False)
+            if ret == -ERESTART:
+                self.restart(3, rbx=args[0], rcx=args[1])
+            else:
+                cpu.write("rax", ret & 0xFFFF_FFFF)
 
     def _halt(self) -> None:
         if self.cpu.read("eflags") & IF:

@@ -221,6 +221,17 @@ def test_what_ring_3_may_not_do_and_xen_does_not_do_either_is_a_fault_of_the_gue
         assert "a general protection fault at 0x10000002" in str(lab.vm("guest").why())
 
 
+def test_who_returns_to_where_nothing_is_gets_a_page_fault_there() -> None:
+    """By hypercall iret, to another segment than before: code of its own descriptor table."""
+    handler = DATA + 128
+    frame = struct.pack("<9Q", 1, 2, 3, 0, 0x5555_0000, 0x30, 0x2, BASE + 0x2800, 0xE02B)
+    body = b"\x48\x8b\x44\x24\x18" + keep(0) + b"\x48\x8b\x44\x24\x20" + keep(1) + call64(29, 2, BASE + 0xC00)  # mov rax, [rsp + 24]: rip; then cs
+    after = put(BASE + 0x3030, 0x00AF_FB00_0000_FFFF) + call64(14, BASE + 0x3000, mfn(3) << 12 | 5, 0) + call64(2, DATA + 72, 7)
+    after += call64(0, DATA + 80) + b"\x48\xbc" + imm64(DATA) + b"\xb8\x17\x00\x00\x00\x0f\x05"  # mov rsp, DATA; mov eax, 23; syscall
+    lab = booted(says64(b"x", after=after, data=frame + imm64(mfn(3)) + traps((14, 0, handler)).ljust(48, b"\0") + body))
+    assert lab.vm("guest").state == "shutdown" and kept(lab, 2) == (0x5555_0000, 0x30 | 1 << 32)
+
+
 def test_the_first_use_of_the_fpu_after_fpu_taskswitch_is_an_exception() -> None:
     handler = DATA + 64
     body = put(KEPT, 70) + b"\x59\x41\x5b" + BACK  # what Xen took back with the exception: the instruction is done now

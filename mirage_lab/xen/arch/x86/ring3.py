@@ -81,10 +81,11 @@ class Ring3(X86):
         with self.muted():
             self.emulator.start(TRAMPOLINE, 1)
         if self._exit is not None:
-            self._error(0)
+            self._error(0)  # there are no such segments; or nothing is where it goes, which it will come upon itself
+        if self._segments.read() != [cs, ss]:
             return False
-        if rflags & TF:
-            self.write("eflags", rflags)
+        if self._exit is not None or rflags & TF:
+            self._ends3.write(rip, rsp, rflags)
         return True
 
     def once(self) -> bool:
@@ -92,8 +93,10 @@ class Ring3(X86):
         rip = self.pc
         self._exit = None
         with self.muted():
-            wrong = self.emulator.start(rip, 1)
-        return not wrong and self._exit is None and self.pc != rip
+            self.emulator.start(rip, 1)
+        if self._exit is not None:
+            self._error(0)
+        return self.pc != rip
 
     def registers(self) -> list[int]:
         """Return a hypercall: rax, rdi, rsi, rdx, r10, r8."""

@@ -19,12 +19,15 @@ from mirage_lab.xen.abi.errno import NAMES
 from mirage_lab.xen.dom0 import Image
 from mirage_lab.xen.hypervisor import Domain
 from mirage_lab.xen.hypervisor.hypercalls import HYPERCALLS
-from tests.armcode import BOTH, ArmProgram
+from tests.armcode import BOTH, ArmProgram, words
+from tests.armcode import Kind as ArmKind
 from tests.machinecode import BASE as CODE
 from tests.machinecode import Program, Program64, imm
 from tests.pvcode import BASE, PvProgram
 
-__all__ = ["KEPT", "KINDS", "RAM", "STRUCTURES", "Kind", "Scene", "calls_of", "pointers", "random_calls", "random_code", "scene", "structures", "told"]
+__all__ = [
+    "KEPT", "KINDS", "RAM", "STRUCTURES", "Kind", "Scene", "calls_of", "pointers", "random_calls", "random_code", "random_words", "scene", "structures", "told",
+]  # fmt: skip
 
 RAM = 8 << 20
 STRUCTURES = 0x68_0000
@@ -206,6 +209,26 @@ def random_code(chance: random.Random, size: int) -> Program:
         program += chance.choice(likely) if chance.random() < 0.05 else chance.randbytes(chance.randrange(1, 12))
         if chance.random() < 0.2:
             program += chance.choice((b"\xb8", b"\xb9", b"\xbb", b"\xbe", b"\xbf")) + imm(_aimed(KINDS[0], chance))
+    return program
+
+
+def random_words(arm: ArmKind, chance: random.Random, count: int) -> ArmProgram:
+    """Instructions of ARM by chance, with vectors that go on behind whatever faults."""
+    program = ArmProgram(arm)
+    if arm.bits == 64:
+        skip = words(0xD538_4029, 0x9100_1129, 0xD518_4029, 0xD69F_03E0)  # mrs x9, elr_el1; add x9, x9, #4; msr elr_el1, x9; eret
+        table = skip.ljust(0x80, b"\0") * 16
+    else:
+        table = words(0xE1A0_0000, 0xE1B0_F00E, 0xE1B0_F00E, 0xE1B0_F00E, 0xE25E_F004, 0xE1A0_0000, 0xE25E_F004, 0xE25E_F004)  # movs pc, lr; subs pc, lr, #4
+    program.structures += bytes(-len(program.structures) % 0x800)
+    where = program.at(table)
+    program.code += words(*arm.mov(0, where), arm.set_vectors)
+    calls = arm.call(17, 0)[-1], arm.firmware(0)[-1]
+    likely = (arm.wfi, arm.svc, arm.undefined, arm.let_in, arm.write_timer, arm.control_timer, *arm.read_counter, arm.back, *calls)
+    for _ in range(count):
+        program.code += words(chance.choice(likely) if chance.random() < 0.1 else chance.getrandbits(32) | (0 if chance.random() < 0.5 else 0xE000_0000))
+        if chance.random() < 0.2:
+            program.code += words(*arm.mov(chance.randrange(5), chance.choice((GICD_BASE, GICC_BASE, program.ram + KEPT, chance.getrandbits(32)))))
     return program
 
 

@@ -11,7 +11,9 @@ import pytest
 pytest.importorskip("unicorn")
 
 from mirage_lab import ms
-from tests.attacks import KINDS, Kind, random_calls, random_code, scene, structures
+from tests.armcode import BOTH
+from tests.armcode import Kind as Arm
+from tests.attacks import KINDS, Kind, random_calls, random_code, random_words, scene, structures
 from tests.fuzz import guests
 
 KIND_NAMES = [kind.name for kind in KINDS]
@@ -33,6 +35,15 @@ def test_hypercalls_by_chance(kind: Kind, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(16))
 def test_instructions_by_chance(seed: int) -> None:
     seen = scene(random_code(random.Random(seed), 0x1000), run=ms(1) // 4)
+    assert "the emulator failed" not in str(seen.lab.vm("guest").why())
+    seen.bounded()
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("arm", BOTH, ids=("64", "32"))
+def test_instructions_of_arm_by_chance(arm: Arm, seed: int) -> None:
+    pytest.importorskip("fdt")
+    seen = scene(random_words(arm, random.Random(seed), 2_000), run=ms(1) // 4)
     assert "the emulator failed" not in str(seen.lab.vm("guest").why())
     seen.bounded()
 

@@ -17,7 +17,7 @@ pytest.importorskip("unicorn")
 
 from mirage_lab import Lab, configure, devices, guest_image, ms
 from tests.soak.initramfs import DEVICE, DIRECTORY, FILE, PROGRAM, archive
-from tests.soak.test_debian_arm64 import ROOT, until, web
+from tests.soak.test_debian_arm import ROOT, until, web
 
 pytestmark = pytest.mark.timeout(1_800)
 LINE = "console=hvc0 earlyprintk=xen"

@@ -9,6 +9,7 @@ from mirage_lab.plot.scale import spoken
 from mirage_lab.tool.native.places import with_places
 from mirage_lab.xen.abi.io.blkif import device_name
 from mirage_lab.xen.abi.io.xenbus import parse
+from mirage_lab.xen.abi.sched import REASON_NAMES
 
 if TYPE_CHECKING:
     from mirage_lab.lab.machine import Machine
@@ -26,7 +27,8 @@ def why(machine: Machine, name: str) -> str:
         case "crashed":
             return f"{name} crashed: {_crash(machine, name, domid)}"
         case "shutdown":
-            return f"{name} has shut down: its main thread ended; lab.create(image) makes it again"
+            ended = "its main thread ended" if domain.machine is None else domain.machine.ended or f"it asked for it ({REASON_NAMES.get(domain.reason or 0)})"
+            return f"{name} has shut down: {ended}; lab.create(image) makes it again"
         case _:
             pass
     told = [f"{name} is {domain.state}"]

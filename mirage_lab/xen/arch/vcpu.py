@@ -47,6 +47,7 @@ class Vcpu(ABC):
         self.latest: Exit | None = None
         self.entered = -1
         """How many exits there had been when a handler of interrupts was last entered."""
+        self.ended = ""
         self._halted = False
         self._posted = False
         self._cuts: Cuts | None = None
@@ -243,8 +244,9 @@ class Vcpu(ABC):
         """The CPU halts, with interrupts let in, until one is due."""
         self._halted = not self._due
 
-    def power_off(self) -> None:
-        """The CPU halts and nothing can wake it: as Xen does with the last vCPU."""
+    def power_off(self, why: str = "") -> None:
+        """The last vCPU is off: so is the domain.  `why`, if it did not ask for that."""
+        self.ended = why
         self.xen.shutdown(self.domain, sched.SHUTDOWN_POWEROFF)
 
     def crash(self, why: str) -> None:

@@ -39,6 +39,8 @@ class MachineVcpu(Protocol):
 
     translated: bool
     """True if Xen translates for it: it knows its frames by its own numbers only."""
+    ended: str
+    """Why it was ended without asking for it; empty otherwise."""
     features: tuple[int, ...]
     """What it is offered (features.h)."""
 

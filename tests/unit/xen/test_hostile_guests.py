@@ -98,7 +98,8 @@ ENDS: dict[str, tuple[bytes, str]] = {
     "page tables that are zeros": (b"\xb8" + imm(0x30_0000) + b"\x0f\x22\xd8\x0f\x20\xc0\x0d" + imm(1 << 31) + b"\x0f\x22\xc0", "a triple fault"),
     "a task switch": (b"\xea" + imm(0) + b"\x28\x00", "a triple fault"),
     "a jump to where there are only zeros": (b"\xb8" + imm(0x30_0000) + b"\xff\xe0", "memory that is all zeros, at 0x300000"),
-    "halt with interrupts off": (b"\xfa\xf4", ""),
+    "halt with interrupts off": (b"\xfa\xf4", "its CPU halts with interrupts off, and nothing can wake it"),
+    "a shutdown": (call(29, 2, 0), "it asked for it (poweroff)"),
 }
 TABLES = b"\xff\xff" + imm(0xA00_0000) + bytes(2) + b"\xff\xff" + imm(0xFFFF_FFF0)
 

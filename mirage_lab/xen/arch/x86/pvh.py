@@ -96,7 +96,7 @@ class Pvh(Translated):
         if self.cpu.read("eflags") & IF:
             self.halt()
         else:
-            self.power_off()
+            self.power_off("its CPU halts with interrupts off, and nothing can wake it")
 
     def _upcall(self) -> None:
         self.in_service = self.through_lapic

@@ -23,6 +23,8 @@ IF: Final = 1 << 9
 GENERAL: Final = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)), "rip", "eflags")
 _HYPERCALLS: Final = (b"\x0f\x01\xc1", b"\x0f\x01\xd9")
 _WITH_ERROR: Final = frozenset({8, 10, 11, 12, 13, 14, 17, 21})
+_BEFORE: Final = 24
+"""Bytes before an rdmsr in which its number is loaded."""
 _PROBE: Final = 0x5A5A_1234_0BAD_F00D
 _NO_EXCEPTION: Final = struct.pack("<i", -1)
 _errors: dict[int, int] = {}
@@ -196,6 +198,16 @@ class X86(Cpu):
                 if site not in self._msr_sites and len(self._msr_sites) < 1_024:
                     self._msr_sites[site] = self.emulator.on_code(site, site, self._msr)
                 at = data.find(opcode, at + 1)
+
+    def watch_msr_only(self, number: int) -> None:
+        """From now on exit at those alone that read this one, as `mov ecx, number` before it tells: each that is watched delays every instruction."""
+        loads = b"\xb9" + number.to_bytes(4, "little")
+        for site, hook in list(self._msr_sites.items()):
+            before = self.physical(max(0, site - _BEFORE), min(site, _BEFORE) + 2)
+            if before is None or loads not in bytes(before) or before[-1] != 0x32:
+                self.emulator.unhook(hook)
+                del self._msr_sites[site]
+        self.emulator.forget_code()
 
     def _msr(self, pc: int) -> None:
         self._mode = None

@@ -276,3 +276,16 @@ def test_the_watchdog_gets_through_a_hook() -> None:
     cpu.cpuid = spinning
     with pytest.raises(KeyboardInterrupt):
         cpu.run(100)
+
+
+def test_of_the_msrs_one_can_be_watched_alone() -> None:
+    """mov ecx, 0x1b; rdmsr; mov ecx, 0x40000000; wrmsr; hlt"""
+    code = "b91b0000000f32" + "b9000000400f30" + "f4"
+    cpu, _ = cpu_with(code)
+    cpu.watch_msrs(CODE, bytes.fromhex(code))
+    assert [cpu.run(100).why for _ in range(3)] == [Why.MSR, Why.MSR, Why.HALT]
+    cpu.write("rip", CODE)
+    cpu.watch_msr_only(0x1B)
+    found = cpu.run(100)
+    assert (found.why, found.number) == (Why.MSR, 0x1B)
+    assert cpu.run(100).why is Why.HALT

@@ -122,7 +122,7 @@ class Pvh(Translated):
             page = cpu.physical(found.value & ~0xFFF, PAGE_SIZE)
             if page is not None and not page.readonly:
                 page[:] = hypercall_page()
-                cpu.emulator.forget_code(found.value & ~0xFFF, PAGE_SIZE)
+                cpu.watch_msr_only(APIC_BASE_MSR)  # of the others the CPU knows those there are
 
     def _lapic_read(self, offset: int, size: int) -> int:
         return 0x0005_0014 if offset == _APIC_VERSION else 0x1FF if offset == _APIC_SVR else 0

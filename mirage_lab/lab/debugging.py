@@ -80,16 +80,17 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A hypercall: number of the event, when, its name, arguments as a person reads them, and what it returned."""
+    """A hypercall: number of the event, when, its name, arguments as a person reads them, what it returned, and what came back in its structure."""
 
     event: int
     t: Ns
     name: str
     args: str
     ret: int
+    out: str = ""
 
     def __repr__(self) -> str:
-        return f"{self.event:>6} {self.t / 1e9:12.6f} s  {self.name}({self.args}) = {self.ret}"
+        return f"{self.event:>6} {self.t / 1e9:12.6f} s  {self.name}({self.args}) = {self.ret}" + (f", {self.out}" if self.out else "")
 
 
 class Calls(list[Call]):
@@ -196,7 +197,8 @@ class CpuHandle:
         """The last hypercalls, with arguments and results."""
         recorder = self._lab.machine.world.recorder
         found = [event for event in recorder.latest("xen.hypercall", 1_000) if event.source == self._name][:100]
-        return Calls(Call(e.id, Ns(e.t), str(e.fields["name"]), str(e.fields["args"]), int(e.fields["ret"])) for e in reversed(found))
+        fields = [(e.id, Ns(e.t), e.fields) for e in reversed(found)]
+        return Calls(Call(id, t, str(told["name"]), str(told["args"]), int(told["ret"]), str(told.get("out", ""))) for id, t, told in fields)
 
     @property
     def memory_map(self) -> MemoryMap:

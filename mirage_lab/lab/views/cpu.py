@@ -159,8 +159,10 @@ def _call(event: Event) -> dict[str, Any]:
     ret = fields.get("ret", 0)
     ret = ret if isinstance(ret, int) else 0
     told = f"{ret} {NAMES[-ret]}" if -ret in NAMES else str(ret) if ret < 1 << 16 else f"{ret:#x}"
+    out = visible(str(fields.get("out", "")), 120)
     args = visible(str(fields.get("args", "")), 120)
-    return {"id": event.id, "t": event.t, "kind": "call", "name": visible(str(fields.get("name")), 60), "args": args, "ret": told, "failed": ret < 0}
+    return {"id": event.id, "t": event.t, "kind": "call", "name": visible(str(fields.get("name")), 60), "args": args, "ret": f"{told}, {out}" if out else told,
+            "failed": ret < 0}  # fmt: skip
 
 
 def writes(lab: Lab, name: str) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ PLACE: Final = 200
 OFFERED: Final = 20
 STOPS: Final = 64
 SAID: Final = 300
-REPLAYED: Final = 400_000_000
+REPLAYED: Final = 200_000_000
 """Instructions of all guests after which no button goes back."""
 
 

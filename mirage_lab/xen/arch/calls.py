@@ -99,7 +99,7 @@ def hypercall(xen: Hypervisor, domain: Domain, cpu: Cpu, number: int, args: list
             return _with(xen, domain, cpu, (number, args[0]), args[2], args[1], 1, wide)
         case nr.GRANT_TABLE_OP:
             if args[2] > MOST_GRANTS:
-                return -E2BIG
+                return xen.refused(domain, number, args[0], -E2BIG, f"{args[2]:,} pieces at once")
             several = args[0] in SIZES
             if several and args[2] > 1:
                 domain.queue.charge(Ns((args[2] - 1) * costs.GRANT_PIECE))
@@ -122,7 +122,7 @@ def _with(xen: Hypervisor, domain: Domain, cpu: Cpu, call: tuple[int, int], poin
     there = (size if narrow is None else narrow[0].size) * elements
     found = cpu.load(pointer, there)
     if found is None:
-        return -EFAULT
+        return xen.refused(domain, *call, -EFAULT, _nothing(pointer, there))
     if narrow is None:
         arg = bytearray(found)
         ret = xen.hypercall(domain, *call, arg, count)
@@ -136,17 +136,21 @@ def _with(xen: Hypervisor, domain: Domain, cpu: Cpu, call: tuple[int, int], poin
     return ret if cpu.store(pointer, back) else -EFAULT
 
 
+def _nothing(pointer: int, size: int) -> str:
+    return f"not in its memory: {size} bytes at {pointer:#x}"
+
+
 def _console(xen: Hypervisor, domain: Domain, cpu: Cpu, args: list[int]) -> int:
     """console_io: a write of any length, as far as it is there; a read finds nothing."""
     op, count, pointer = args[:3]
     if op != nr.CONSOLEIO_WRITE:
         return xen.hypercall(domain, nr.CONSOLE_IO, op, None, 0)
     if count > MOST_CONSOLE:
-        return -EINVAL
+        return xen.refused(domain, nr.CONSOLE_IO, op, -EINVAL, f"{count:,} bytes at once")
     for at in range(0, count, CONSOLE_PIECE):
         text = cpu.load(pointer + at, min(CONSOLE_PIECE, count - at))
         if text is None:
-            return -EFAULT
+            return xen.refused(domain, nr.CONSOLE_IO, op, -EFAULT, _nothing(pointer, count))
         xen.hypercall(domain, nr.CONSOLE_IO, op, bytearray(text), len(text))
     return 0
 
@@ -155,7 +159,7 @@ def _multicall(xen: Hypervisor, domain: Domain, cpu: Cpu, args: list[int], wide:
     """multicall: several at once; each has its own result.  One that takes long is -ERESTART, and `args` is what is left (hypercall_create_continuation)."""
     entry = struct.Struct("<8Q") if wide else struct.Struct("<8I")
     if args[1] > MOST_CALLS:
-        return -EINVAL
+        return xen.refused(domain, nr.MULTICALL, 0, -EINVAL, f"{args[1]:,} calls at once")
     began = domain.queue.charged
     for index in range(args[1]):
         where = args[0] + index * entry.size
@@ -164,7 +168,7 @@ def _multicall(xen: Hypervisor, domain: Domain, cpu: Cpu, args: list[int], wide:
             return -ERESTART
         found = cpu.load(where, entry.size)
         if found is None:
-            return -EFAULT
+            return xen.refused(domain, nr.MULTICALL, 0, -EFAULT, _nothing(where, entry.size))
         op, _, *inner = entry.unpack(found)
         ret = -ENOSYS if op == nr.MULTICALL else hypercall(xen, domain, cpu, op, inner[:5], wide)
         word = entry.size // 8

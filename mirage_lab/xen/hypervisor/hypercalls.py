@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from mirage_lab.xen.abi import event_channel, grant_table, hvm, memory, mmu, pv, sched, vcpu, version
+from mirage_lab.xen.abi import event_channel, grant_table, hvm, memory, pv, sched, vcpu, version
 from mirage_lab.xen.abi.errno import EFAULT, EINVAL, ENOSYS, EPERM
 from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.xen import (
@@ -22,8 +22,6 @@ from mirage_lab.xen.abi.xen import (
     HVM_OP,
     HYPERCALL_NAMES,
     MEMORY_OP,
-    MMU_UPDATE,
-    MMUEXT_OP,
     PAGE_SHIFT,
     PV_CALLS,
     SCHED_OP,
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from mirage_lab.xen.hypervisor.domain import Domain
     from mirage_lab.xen.hypervisor.hypervisor import Hypervisor
 
-__all__ = ["ANY", "HYPERCALLS", "UNKNOWN", "Handler", "arguments", "name_of"]
+__all__ = ["ANY", "HYPERCALLS", "UNKNOWN", "Handler", "name_of"]
 
 Handler = Callable[["Hypervisor", "Domain", Arg, int], int]
 ANY: Final = -1
@@ -204,29 +202,3 @@ def name_of(nr: int, op: int) -> str:
     name = HYPERCALL_NAMES.get(nr, f"hypercall {nr}")
     ops = _OPS.get(nr)
     return f"{name}.{ops.get(op, op)}" if ops is not None else name
-
-
-def arguments(nr: int, op: int, arg: Arg | None, count: int) -> str:
-    """Return the arguments as a person reads them, as far as they say something."""
-    if arg is None:
-        return ""
-    if nr == EVENT_CHANNEL_OP and op in (event_channel.SEND, event_channel.CLOSE, event_channel.UNMASK):
-        return f"port {int.from_bytes(arg[:4], 'little')}"
-    if nr == EVENT_CHANNEL_OP and op == event_channel.BIND_INTERDOMAIN:
-        dom, port, _ = event_channel.BIND_INTERDOMAIN_ARG.unpack_from(arg)
-        return f"dom {dom}, port {port}"
-    if nr == EVENT_CHANNEL_OP and op == event_channel.ALLOC_UNBOUND:
-        return f"for dom {event_channel.ALLOC_UNBOUND_ARG.unpack_from(arg)[1]}"
-    if nr == GRANT_TABLE_OP and op in grants.SIZES:
-        return f"{count} piece{'' if count == 1 else 's'}"
-    if nr == SCHED_OP and op == sched.SHUTDOWN:
-        return sched.REASON_NAMES.get(int.from_bytes(arg[:4], "little"), "?")
-    if nr in (MMU_UPDATE, MMUEXT_OP):
-        asked = int.from_bytes(arg[8:12], "little") & ~mmu.PREEMPTED
-        return f"{asked} request{'' if asked == 1 else 's'}"
-    if nr == UPDATE_VA_MAPPING and len(arg) > memory.VA_MAPPING_ARG.size:  # of a guest that is machine code, from its registers
-        address, entry, _ = memory.VA_MAPPING_ARG.unpack_from(arg)
-        return f"address {address:#x}, entry {entry:#x}"
-    if nr == CONSOLE_IO:
-        return bytes(arg[: min(count, 60)]).decode("utf-8", "backslashreplace").rstrip("\n")
-    return ""

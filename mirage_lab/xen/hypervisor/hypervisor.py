@@ -14,8 +14,9 @@ from mirage_lab.xen.abi.errno import EFAULT, EINVAL, ENOSYS
 from mirage_lab.xen.abi.gate import Arg
 from mirage_lab.xen.abi.xen import DOMID_FIRST_RESERVED, Domid, Mfn
 from mirage_lab.xen.hypervisor import event_channel, grant_table
+from mirage_lab.xen.hypervisor.decoding import arguments, outcome
 from mirage_lab.xen.hypervisor.domain import Domain
-from mirage_lab.xen.hypervisor.hypercalls import ANY, HYPERCALLS, UNKNOWN, arguments, name_of
+from mirage_lab.xen.hypervisor.hypercalls import ANY, HYPERCALLS, UNKNOWN, name_of
 from mirage_lab.xen.hypervisor.memory import DomainMemory
 
 __all__ = ["Hypervisor"]
@@ -209,6 +210,15 @@ class Hypervisor:
             world.cause = before
             if ret:
                 fields["ret"] = ret
+            elif told := outcome(nr, op, arg, count):
+                fields["out"] = told
+        return ret
+
+    def refused(self, domain: Domain, nr: int, op: int, ret: int, why: str) -> int:
+        """Note a call that came to nothing before it was one: its structure is not where the guest says.  Returns `ret`."""
+        if self.k_hypercall.on:
+            fields = {"name": name_of(nr, op), "op": op, "args": why, "ret": ret}
+            self.k_hypercall.emit(self.world.now, domain.name, self.world.cause, fields)
         return ret
 
 

@@ -356,3 +356,15 @@ def test_an_arm_guest_is_told_as_an_x86_guest_is(kind: Kind) -> None:
         assert runs["page table"][:2] == ([0x40100, 1] if kind.bits == 64 else [0x40104, 4])
         assert runs["console ring"][0] == 0x39000 and runs["rings, behind RAM"][4:6] == ["granted, in use", "dom0"] and runs["devices"][3] == "Xen"
         assert "the CPU of arm" in (VIEW.picture(lab, {"cpu.0.domain": "arm"}) or "")
+
+
+def test_what_a_call_asked_for_and_what_came_back_in_its_structure_is_told() -> None:
+    where = BASE + 0x300
+    code = call(34, 1, where) + call(32, 6, where + 0x20) + call(32, 4, 0xF000_0000) + b"\xeb\xfe"
+    data = bytes.fromhex("f07f0000 11000000 00000000 00000000").ljust(0x20, b"\0")  # HVM_PARAM_CONSOLE_PFN of itself
+    data += bytes.fromhex("f07f 0000").ljust(0x20, b"\0")  # alloc_unbound for dom0
+    with lab_with((code.ljust(0x300, b"\x90") + data).ljust(0x400, b"\0")) as lab:
+        told = [(row["name"], row["args"], row["ret"]) for row in side(lab)["calls"]][::-1]
+    assert told[0] == ("hvm_op.get_param", "CONSOLE_PFN", "0, 0x7ff")
+    assert told[1] == ("event_channel_op.alloc_unbound", "for dom 0", "0, port 3")
+    assert told[-1] == ("event_channel_op.send", "not in its memory: 4 bytes at 0xf0000000", "-14 EFAULT")

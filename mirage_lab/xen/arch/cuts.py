@@ -111,6 +111,7 @@ class Cuts:
         return self._over(found)
 
     def _new(self, records: Records) -> Exit | None:
+        self.snapshots.changes()  # what others changed since is not the slice's, even where it changes it back
         found = self._go_on()
         if found is not None:
             records.keep(self._vcpu, self.event, found, self.done, self.looks)
@@ -123,6 +124,9 @@ class Cuts:
         if self.steps != 0:
             count = left if self.steps is None else min(left, self.steps)
             found = self._part(count, over=self._stood == vcpu.instructions + self.done)
+            if found.why is Why.BREAK and self.done and not self._goes_on(False):
+                found = Exit(Why.BUDGET, found.instructions)  # it is at a breakpoint, and at its end
+                self._stop()
         if found is None or found.why is Why.BREAK or (found.why is Why.BUDGET and self._goes_on(found.instructions < count)):
             self._cut()
             return None

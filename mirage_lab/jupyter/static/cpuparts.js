@@ -95,6 +95,7 @@ export function cpuCode(act) {
           setText(stop, stops.has(address) ? "●" : "");
           setText(here, next ? "▶" : "");
           setText(hex, bytes);
+          setAttrs(hex, { title: bytes.length > 16 ? bytes : null });
           setText(text, words);
           setText(to, target ? `<${target}>` : "");
           setAttrs(node, {

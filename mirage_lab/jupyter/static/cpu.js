@@ -35,7 +35,8 @@ function cpuSide(host, side) {
   const tasks = el("ul", { class: "ml-cpu-tasks" });
   const plain = el("div", { class: "ml-cpu-plain" }, el("p", { class: "ml-hint" }, "A Python unikernel has no registers; it waits in these tasks:"), tasks);
   const top = el("div", { class: "ml-cpu-top" }, registers.root, code.root);
-  const machine = el("div", { class: "ml-cpu-machine" }, top, latest, keys);
+  const why = el("p", { class: "ml-cpu-why" });
+  const machine = el("div", { class: "ml-cpu-machine" }, why, top, latest, keys);
   const parts = cpuParts(host, side, (part) => host.look({ [`cpu.${side}.part`]: part }));
   const body = el("div", {}, drive.root, plain, machine, parts.root);
   const root = el(
@@ -71,6 +72,8 @@ function cpuSide(host, side) {
       machine.hidden = !cpu;
       plain.hidden = Boolean(cpu);
       if (cpu) {
+        setText(why, told.why.map((line) => line.trim()).join(" · "));
+        why.hidden = !told.why.length;
         setAttrs(top, { "data-many": cpu.registers.length > 20 ? "yes" : null });
         registers.update(cpu, name);
         code.update(cpu, new Set(told.stops.map(([, address]) => address)));

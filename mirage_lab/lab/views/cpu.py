@@ -17,6 +17,7 @@ from mirage_lab.lab.views import cpu_code, cpu_moves
 from mirage_lab.lab.views.boot_memory import memory
 from mirage_lab.lab.views.cpu_picture import cpu_picture
 from mirage_lab.lab.views.kinds import Args, Ask, Look, View, text
+from mirage_lab.lab.why import why
 from mirage_lab.signatures.errors import MirageError
 from mirage_lab.tracing.recorder import Event
 from mirage_lab.tracing.svg import visible
@@ -39,6 +40,7 @@ LINES: Final = 80
 LINE: Final = 300
 LOOKED_BACK: Final = 5_000
 TASKS: Final = 8
+WHY: Final = 3
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]|\r")
 """What moves the cursor of a terminal or colours its words."""
 
@@ -87,6 +89,7 @@ def _side(lab: Lab, look: Look, side: int, name: str) -> dict[str, Any]:
         told["more_tasks"] = max(0, len(tasks) - TASKS)
     else:
         told["cpu"] = cpu_of(lab, vcpu)
+        told["why"] = [visible(line, 200) for line in why(lab.machine, name).splitlines()[:WHY]] if domain.state != "running" else []
     match part:
         case "memory":
             told["memory"] = memory(lab, name) | {"colour": look.get(f"cpu.{side}.colour"), "chosen": look.get(f"cpu.{side}.run")}

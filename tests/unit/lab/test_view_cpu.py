@@ -358,6 +358,14 @@ def test_an_arm_guest_is_told_as_an_x86_guest_is(kind: Kind) -> None:
         assert "the CPU of arm" in (VIEW.picture(lab, {"cpu.0.domain": "arm"}) or "")
 
 
+def test_a_guest_that_stopped_says_why() -> None:
+    with lab_with(b"\xc7\x05" + imm(0xF000_0000) + imm(1) + b"\x0f\x0b") as lab:  # ud2, without a descriptor table
+        told = side(lab)
+        assert told["state"] == "crashed" and told["why"][0].startswith("guest crashed: ") and len(told["why"]) <= cpu.WHY
+    with lab_with(COUNTS) as lab:
+        assert side(lab)["why"] == []
+
+
 def test_what_a_call_asked_for_and_what_came_back_in_its_structure_is_told() -> None:
     where = BASE + 0x300
     code = call(34, 1, where) + call(32, 6, where + 0x20) + call(32, 4, 0xF000_0000) + b"\xeb\xfe"

@@ -174,8 +174,8 @@ export function cpuWrites() {
 /** The console of the guest, and a line to type into it. */
 export function cpuConsole(host) {
   let name = "";
-  const text = el("pre", { class: "ml-console-text", tabindex: "0", role: "log", "aria-live": "off", "aria-label": "console of the guest" });
-  const line = el("input", { type: "text", class: "ml-console-line", maxlength: "999", autocomplete: "off", spellcheck: "false" });
+  const text = el("pre", { class: "ml-cpu-console", tabindex: "0", role: "log", "aria-live": "off", "aria-label": "console of the guest" });
+  const line = el("input", { type: "text", class: "ml-cpu-typed", maxlength: "999", autocomplete: "off", spellcheck: "false" });
   const ending = el("select", {});
   ending.append(el("option", { value: "\r" }, "carriage return"), el("option", { value: "\n" }, "newline"));
   const form = el(

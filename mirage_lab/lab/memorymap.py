@@ -1,23 +1,19 @@
 """memorymap: the memory of a guest that is machine code as ranges of guest-physical addresses: what, whose, granted to whom.
 
-    0 ── kernel, its code and data ── hvm_start_info ── ... ── xenstore ring ── console ring │ shared_info │ grant frame │ MMIO
+    0 ── kernel, its code and data ── start_info ── ... ── xenstore ring ── console ring │ shared_info │ grant frame │ devices
 
-The builder knows what it put where, the hypervisor owners and grants, the page tables what is a page table; the rest is the
-guest's own business.  Pages that were never touched are told apart where the computer says which they are.
+What is known of a page, `views.machine_memory` says; this adds whose it is and to whom it is granted, and joins the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mirage_lab.lab.said import LabError
+from mirage_lab.lab.views.machine_memory import framed, laid_out
 from mirage_lab.xen.abi import grant_table as abi
-from mirage_lab.xen.abi import hvm
 from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE
-from mirage_lab.xen.arch.x86.pv import Pv
-from mirage_lab.xen.dom0.elf import ImageError, read_elf
 from mirage_lab.xen.hypervisor import Domain
 from mirage_lab.xen.hypervisor.hypervisor import PRIVATE_FRAMES
 
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["MemoryMap", "Range", "memory_map"]
 
 MOST: Final = 2_000
-_MAGIC: Final = {hvm.CONSOLE_PFN: "console ring", hvm.STORE_PFN: "xenstore ring"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +60,18 @@ def memory_map(lab: Lab, name: str) -> MemoryMap:
             what, owner = ("Xen's own", "Xen") if begin >> PAGE_SHIFT == PRIVATE_FRAMES else (_placed(domain, view), domain.name)
             for pfn in range(begin >> PAGE_SHIFT, (begin + len(view)) >> PAGE_SHIFT):
                 pages[pfn] = (what, owner, "")
-    _ram(lab, domain, vcpu, names, pages)
+    _known(lab, domain, names, pages)
     ranges = MemoryMap(_joined(domain, pages))
-    device = getattr(vcpu, "mmio", ())
-    ranges += [Range(begin, size, f"MMIO {what}", "Xen") for begin, size, what in device]
     ranges.sort(key=lambda each: each.begin)
     return ranges
 
 
-def _ram(lab: Lab, domain: Domain, vcpu: Any, names: dict[int, str], pages: dict[int, tuple[str, str, str]]) -> None:
-    """Mark the pages of RAM that are anything but plain RAM."""
+def _known(lab: Lab, domain: Domain, names: dict[int, str], pages: dict[int, tuple[str, str, str]]) -> None:
+    """Mark the pages that are anything but plain RAM."""
     base, count = domain.memory.base, domain.memory.nr_pages
-    for first, size, what in vcpu.marks() if isinstance(vcpu, Pv) else _marks(lab, domain, vcpu):
-        pages.update(dict.fromkeys(range(first, first + size), (what, domain.name, "")))
+    known = framed(domain)
+    for first, size, what in [] if known is None else laid_out(lab, domain, known):
+        pages.update(dict.fromkeys(range(first, first + size), (what, "Xen" if what == "devices" else domain.name, "")))
     for frame in domain.grants.frames:
         for flags, to, mfn in abi.ENTRY.iter_unpack(frame):
             if flags & abi.GTF_TYPE_MASK == abi.GTF_PERMIT_ACCESS and base <= mfn < base + count:
@@ -86,50 +80,11 @@ def _ram(lab: Lab, domain: Domain, vcpu: Any, names: dict[int, str], pages: dict
                 pages[mfn] = (what, owner, f"granted to {names.get(to, f'domain {to}')}{how}")
 
 
-def _marks(lab: Lab, domain: Domain, vcpu: Any) -> Iterator[tuple[int, int, str]]:
-    """What is known of the frames of a guest that has numbers of its own: (first, how many, what)."""
-    try:
-        for segment in read_elf(lab.machine.images[domain.name].data).segments:
-            first, end = segment.physical >> PAGE_SHIFT, -(-(segment.physical + segment.size) // PAGE_SIZE)
-            yield first, end - first, "code" if segment.executable else "data"
-    except ImageError:
-        pass  # a kernel of another kind: its own file format, or none
-    for index, what in _MAGIC.items():
-        if magic := getattr(vcpu, "params", {}).get(index):
-            yield magic, 1, what
-    for pfn in _tables(vcpu.cpu):
-        yield pfn, 1, "page table"
-    for index, frame in enumerate([domain.shared, *domain.grants.frames]):
-        where = _where(domain, frame)
-        if where is not None:
-            yield where, 1, "shared_info" if index == 0 else "grant frame"
-
-
 def _placed(domain: Domain, view: memoryview) -> str:
     """Say what a page is that was placed above RAM."""
     if domain.shared.obj is view.obj:
         return "shared_info"
     return "grant frame" if any(frame.obj is view.obj for frame in domain.grants.frames) else "placed page"
-
-
-def _where(domain: Domain, page: memoryview) -> int | None:
-    """Return the frame of RAM that a page is, None if it lies elsewhere."""
-    ram = domain.memory.view
-    if page.obj is not ram.obj:
-        return None
-    import ctypes
-
-    offset = ctypes.addressof(ctypes.c_char.from_buffer(page)) - ctypes.addressof(ctypes.c_char.from_buffer(ram))
-    return domain.memory.base + (offset >> PAGE_SHIFT)
-
-
-def _tables(cpu: Any) -> set[int]:
-    """Return the frames of the tables on the way to the code that runs: the others only the guest knows."""
-    found: set[int] = set()
-    for register in (cpu.program_counter, "rsp" if cpu.arch == "x86" else "sp"):
-        for step in cpu.walk(cpu.read(register)).steps:
-            found.add(step.address >> PAGE_SHIFT)
-    return found
 
 
 def _joined(domain: Domain, pages: dict[int, tuple[str, str, str]]) -> list[Range]:

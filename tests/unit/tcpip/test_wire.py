@@ -106,6 +106,12 @@ def test_tcp_round_trip_and_checksum(sport: int, dport: int, seq: int, ack: int,
     assert valid(packet, pseudo_v4(SRC, DST, 6, len(packet)))
 
 
+def test_a_checksum_of_zero_is_written_as_zero_and_none_as_ffff() -> None:
+    """Both say the same sum; RFC 1624 wants the first, and tshark complains of the second."""
+    found = {tcp.encode(tcp.Segment(80, 1234, 1, ack, 16, 100, b"", b""), pseudo_v4(SRC, DST, 6, 0))[16:18] for ack in range(0x1_0000)}
+    assert b"\0\0" in found and b"\xff\xff" not in found
+
+
 BLOCK = st.tuples(U32, U32)
 
 

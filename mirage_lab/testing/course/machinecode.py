@@ -14,7 +14,7 @@ from mirage_lab.testing.story import Story
 from mirage_lab.xen.dom0 import Image, Toolstack
 from mirage_lab.xen.guest.minios import boot
 
-__all__ = ["check_frugal", "check_machine", "check_squares", "check_touches", "check_twice"]
+__all__ = ["check_frugal", "check_machine", "check_sleeps", "check_squares", "check_touches"]
 
 PLACE: Final = 0xDEAD_0000
 WITHIN: Final = seconds(2)
@@ -94,7 +94,7 @@ def check_touches(image: object) -> Story:
 
 
 @exercise
-def check_twice(image: object) -> Story:
+def check_sleeps(image: object) -> Story:
     """A guest that sleeps for a second, and ends."""
     told = story("a second, and not a microsecond of work")
     run = _booted(told, image, seconds(5))

@@ -83,7 +83,7 @@ class Daemon:
             self.store.restore(self.history.entries())
         else:
             for path in sorted(self.store.nodes):
-                self.history.note("mkdir", path, self.store.nodes[path], self.store.nodes)
+                self.history.note("mkdir", path, self.store.nodes[path], {})
             self.history.done(0)
 
     def acting(self, connection: Connection, tid: int) -> _Acting:
@@ -234,32 +234,28 @@ class Daemon:
 
     # changes -----------------------------------------------------------------------------------------------------
 
-    def _changed(self, op: str, path: str, node: Node | None, removed: dict[str, Node]) -> None:
+    def _changed(self, op: str, path: str, node: Node | None, others: dict[str, Node]) -> None:
         who, tid = self.actor
-        self.history.note(op, path, node, self.store.nodes)
+        self.history.note(op, path, node, others)
         if not tid:
             self.history.done(self.acting_domid)
-        kind = self._kinds[op]
-        world = self._world
-        before = world.cause
-        value = ""
-        if op == "write":
-            assert node is not None
-            value = node.value.decode("utf-8", "backslashreplace")[:200]
-        if kind.on:
-            self.tell(kind, who, {"path": path, "value": value, "tx": tid})
-        if op == "write" and path.endswith("/state") and ("/device/" in path or "/backend/" in path) and self._k_state.on:
-            state = parse(value)
-            self.tell(self._k_state, who, {"path": path, "state": int(state), "name": state.title})
+        before = self._world.cause
+        if self._kinds[op].on or self._k_state.on:
+            value = "" if op != "write" or node is None else node.value.decode("utf-8", "backslashreplace")[:200]
+            if self._kinds[op].on:
+                self.tell(self._kinds[op], who, {"path": path, "value": value, "tx": tid})
+            if op == "write" and self._k_state.on and path.endswith("/state") and ("/device/" in path or "/backend/" in path):
+                state = parse(value)
+                self.tell(self._k_state, who, {"path": path, "state": int(state), "name": state.title})
         if self._watched:
-            self._fire(path, node, removed, tid)
-        world.cause = before
+            self._fire(path, node, others, tid)
+        self._world.cause = before
 
-    def _fire(self, path: str, node: Node | None, removed: dict[str, Node], tid: int) -> None:
+    def _fire(self, path: str, node: Node | None, others: dict[str, Node], tid: int) -> None:
         """Fire the watches that a change of `path` concerns, of those who may read it; once in a transaction."""
-        for connection, watch in self._concerned(path, below=bool(removed)):
-            told = watch.concerns(path, below=bool(removed))
-            seen = removed.get(watch.path, removed[path]) if node is None else node
+        for connection, watch in self._concerned(path, below=node is None):
+            told = watch.concerns(path, below=node is None)
+            seen = others.get(watch.path, others[path]) if node is None else node
             if told is None or not self.store.allowed(seen, connection.domid, "r") or (tid and (watch, told) in self.told):
                 continue
             self.told.add((watch, told))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from mirage_lab.irmin import BYTES, Repo
@@ -21,7 +20,6 @@ from mirage_lab.irmin.node import EMPTY, Blob, Node, find, put, remove, walk
 from mirage_lab.irmin.objects import Info
 from mirage_lab.irmin.path import Steps
 from mirage_lab.irmin.store import Backend
-from mirage_lab.irmin.wide import Wide
 from mirage_lab.xen.xenstore.store import Node as Entry
 from mirage_lab.xen.xenstore.store import Perms
 
@@ -30,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST", "History", "Moment", "change_root", "decode_entry", "encode_entry", "entries_of", "of_steps", "of_world", "steps_of"]
 
-Change = tuple[str, str, Entry | None, Wide[Entry]]
-"""Operation, path, the node that it left there (None: it was removed), and the store as it was then."""
+Change = tuple[str, str, Entry | None, dict[str, Entry]]
+"""A change as `store.Changed` is told of it."""
 MAIN: Final = "main"
 MOST: Final = 50_000
 """Commits of a history in memory."""
@@ -114,8 +112,9 @@ class History:
         self._made = 0
         self._waiting: list[Change] = []
         self._late: deque[Moment] = deque()
+        self._folded: dict[str, tuple[bytes, Perms]] | None = None
+        self._last: Info | None = None
         self._now = Moment(self.branch.head)
-        self._written = self._dropped = self._now
 
     @property
     def head(self) -> Commit | None:
@@ -127,9 +126,9 @@ class History:
         """The place after the newest change; it costs nothing to ask."""
         return self._now
 
-    def note(self, op: str, path: str, node: Entry | None, nodes: Wide[Entry]) -> None:
-        """A change was made that left `node` (None: nothing) at a path, and the store as `nodes` has it; `done` commits all since the last time."""
-        self._waiting.append((op, path, node, nodes))
+    def note(self, op: str, path: str, node: Entry | None, others: dict[str, Entry]) -> None:
+        """A change was made, as `store.Changed` says; `done` commits all since the last time."""
+        self._waiting.append((op, path, node, others))
 
     def done(self, domid: int, tid: int = 0, base: Moment | None = None, merged: Commit | None = None) -> None:
         """Commit what was noted, as domain `domid`; in transaction `tid` it had begun at `base`; or it is what `merged` brought."""
@@ -143,9 +142,7 @@ class History:
         self._now = made
         self._late.append(made)
         if self._limit is not None and len(self._late) > self._limit:
-            self._dropped.forget()
-            self._dropped = self._late.popleft()
-            self._dropped.base = None
+            self._fold(self._late.popleft())
         if self._at_once:
             self._write()
         else:
@@ -156,22 +153,39 @@ class History:
         self.repo.late.pop(MAIN, None)
         late, self._late = self._late, deque()
         self._made += len(late)
-        if self._limit is not None and (self._dropped.changes or self._made > self._limit):
-            self._begin_anew(self._dropped if self._dropped.changes else self._written)
+        if self._limit is not None and (self._folded is not None or self._made > self._limit):
+            self._begin_anew()
             self._made = len(late)
         for moment in late:
             self._commit(moment)
-            moment.base = moment.merged = None
-            self._written.forget()
-            self._written = moment
+            moment.forget()
 
-    def _begin_anew(self, last: Moment) -> None:
-        """Forget what was before a moment and it."""
-        assert last.info is not None
-        nodes = last.changes[-1][3]
-        everything: list[Change] = [("all", path, nodes[path], nodes) for path in sorted(nodes) if path != "/"]
-        self.branch.set_head(Commit(_changed(EMPTY, everything), (), last.info._replace(author="xenstored", message="what was before is forgotten")))
-        self._dropped.forget()
+    def _fold(self, moment: Moment) -> None:
+        """A change was too long ago to be a commit of its own: only what it left is kept."""
+        if self._folded is None:
+            self.repo.late.pop(MAIN, None)
+            self._folded = self.entries()
+        for _, path, node, others in moment.changes:
+            if node is None:
+                for gone in others:
+                    self._folded.pop(gone, None)
+            else:
+                self._folded.update({here: (made.value, made.perms) for here, made in (*others.items(), (path, node))})
+        self._last = moment.info
+        moment.forget()
+
+    def _begin_anew(self) -> None:
+        """Forget what was before the commits that are late."""
+        head, folded, info = self.branch.head, self._folded, self._last
+        root = EMPTY
+        if folded is not None:
+            for path in sorted(folded):
+                root = change_root(root, path, folded[path])
+        elif head is not None:
+            root, info = head.root, head.info
+        assert info is not None
+        self._folded = self._last = None
+        self.branch.set_head(Commit(root, (), info._replace(author="xenstored", message="what was before is forgotten")))
 
     def _commit(self, moment: Moment) -> None:
         head, changes, info = self.branch.head, moment.changes, moment.info
@@ -180,11 +194,11 @@ class History:
         told = [_told(*change) for change in changes]
         message = f"{author}: {told[0]}" if len(told) == 1 else f"{author}: transaction {moment.tid}\n\n" + "\n".join(told)
         info = Info(info.date, author, message)
-        root = _changed(EMPTY if head is None else head.root, changes)
+        root = _changed(EMPTY if head is None else head.root, changes, EMPTY)
         parents: tuple[Commit, ...] = (head,) if head else ()
         base = moment.base.commit if moment.base is not None else None
         if moment.merging is not None and base is not None:
-            mine = Commit(_changed(base.root, changes), (base,), info)
+            mine = Commit(_changed(base.root, changes, root), (base,), info)
             parents, info = (*parents, mine), Info(moment.merging.date, author, f"{author}: merging transaction {moment.tid}")
         elif moment.merged is not None and head is not None:
             parents = (head, moment.merged)
@@ -220,29 +234,26 @@ def of_world(world: World) -> History:
     return History(Repo(BYTES, clock=lambda: (world.epoch_ns + world.now) // 1_000_000_000), MOST)
 
 
-def _told(op: str, path: str, node: Entry | None, nodes: Wide[Entry]) -> str:
+def _told(op: str, path: str, node: Entry | None, others: dict[str, Entry]) -> str:
     if op == "write" and node is not None:
         value = node.value[:SHOWN].decode("utf-8", "backslashreplace")
         return f"write {path} = {value}" if value.isprintable() else f"write {path} = {value!r}"
     return f"{op} {path} = ()"
 
 
-def _changed(root: Node, changes: list[Change]) -> Node:
-    for _, path, node, nodes in changes:
+def _changed(root: Node, changes: list[Change], beside: Node) -> Node:
+    """Return the tree with changes.  A node above one that was made, which others have made meanwhile, is as `beside` has it."""
+    for _, path, node, others in changes:
         if node is None:
             root = change_root(root, path, None)
             continue
+        for here, made in others.items():
+            root = change_root(root, here, (made.value, made.perms))
         root = change_root(root, path, (node.value, node.perms))
-        for here in _above(path):
-            if find(root, steps_of(here, "value")) is not None:
+        while beside is not EMPTY and (path := path.rpartition("/")[0]):
+            steps = steps_of(path, "value")
+            if find(root, steps) is not None:
                 break  # and so there is one at every path above it
-            made = nodes.get(here)
-            if made is not None:
-                root = change_root(root, here, (made.value, made.perms))
+            if (entry := find(beside, steps)) is not None:
+                root = put(root, steps, entry)
     return root
-
-
-def _above(path: str) -> Iterator[str]:
-    """The paths above one, but the root, whose nodes may have been made on the way."""
-    while (path := path.rpartition("/")[0]):
-        yield path

@@ -1,8 +1,8 @@
 """Store: the tree: nodes that hold a value and children at once, each with owner and permissions.
 
-Nodes are immutable records in one persistent map by path; a change makes another map, which shares what did not change: so
-a transaction goes on seeing the store as it was when it began.  Each record has two generations: of its value and
-permissions, and of its list of children; a transaction conflicts only over what it looked at.
+Nodes are immutable records by path; a change puts another record there, and a transaction goes on seeing those that were
+there when it began (`snapshot`).  Each record has two generations: of its value and permissions, and of its list of
+children; a transaction conflicts only over what it looked at.
 
 Permissions are a list (domid, letter): the first is the owner and what everybody else may do, the others are exceptions;
 n none, r read, w write, b both (xenstore-chmod).  dom0 may do everything.
@@ -11,13 +11,15 @@ n none, r read, w write, b both (xenstore-chmod).  dom0 may do everything.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Final
 
-from mirage_lab.irmin.wide import Wide
 from mirage_lab.signatures.errors import RemoteProtocolError
 from mirage_lab.xen.abi import errno
 from mirage_lab.xen.abi.io.xs_wire import ABS_PATH_MAX, REL_PATH_MAX
+from mirage_lab.xen.xenstore.snapshot import Snapshot, Versions
 
 __all__ = ["ENTRIES", "Node", "Perms", "Store", "StoreError", "View", "absolute", "allowed", "parse_perms", "show_perms"]
 
@@ -74,11 +76,11 @@ def absolute(path: str, domid: int) -> str:
 
     A name that begins with @ is no path: it can only be watched (docs/misc/xenstore.txt, WATCH).
     """
-    limit = ABS_PATH_MAX if path.startswith("/") else REL_PATH_MAX
-    bad = len(path) > limit or not path or path[0] == "@" or "//" in path or (path.endswith("/") and path != "/")
+    first = path[:1]
+    bad = not first or first == "@" or "//" in path or (path[-1] == "/" and path != "/") or len(path) > (ABS_PATH_MAX if first == "/" else REL_PATH_MAX)
     if bad or not _NAME.fullmatch(path):
         raise StoreError(errno.EINVAL, f"path {path[:80]!r}")
-    return path if path.startswith("/") else f"/local/domain/{domid}/{path}"
+    return path if first == "/" else f"/local/domain/{domid}/{path}"
 
 
 def parent_of(path: str) -> str:
@@ -103,13 +105,13 @@ def allowed(node: Node, domid: int, wanted: str) -> bool:
 
 
 Changed = Callable[[str, str, Node | None, dict[str, Node]], None]
-"""`changed(op, path, node, removed)`: the node that is there now, or (None) the nodes that went, by path."""
+"""`changed(op, path, node, others)`: the node that is there now, and those made above it on the way; or (None) all that went, by path."""
 
 
 class View:
     """Reading and writing through a mapping of nodes: the store itself, or a transaction on top of it."""
 
-    def _changed(self, op: str, path: str, node: Node | None, removed: dict[str, Node]) -> None:
+    def _changed(self, op: str, path: str, node: Node | None, others: dict[str, Node]) -> None:
         """Hear of a change, as `Changed` says."""
 
     targets: dict[int, int] = {}
@@ -117,6 +119,8 @@ class View:
 
     def allowed(self, node: Node, domid: int, wanted: str) -> bool:
         """True if the domain, or the one it works for, may read ("r") or write ("w") a node."""
+        if not domid:
+            return True
         target = self.targets.get(domid) if self.targets else None
         return allowed(node, domid, wanted) or (target is not None and allowed(node, target, wanted))
 
@@ -127,9 +131,9 @@ class View:
     def _get(self, path: str, *, listing: bool = False) -> Node | None:
         raise KeyError(path)
 
-    def put(self, path: str, node: Node | None) -> None:
-        """Have a node at a path, or (None) none; its parent is somebody else's affair."""
-        raise KeyError(path)
+    def put(self, nodes: Mapping[str, Node | None]) -> None:
+        """Have nodes at paths, or (None) none; their parents are somebody else's affair."""
+        raise KeyError(nodes)
 
     def next_generation(self) -> int:
         """Return a number larger than any before."""
@@ -190,12 +194,12 @@ class View:
             raise StoreError(errno.ENOSPC, f"{path}: a value of {len(value)} bytes")
         node = self._get(path)
         if node is None:
-            made = self._create(path, value, domid)
-        else:
-            if not self.allowed(node, domid, "w"):
-                raise StoreError(errno.EACCES, path)
-            made = Node(value, node.perms, node.children, self.next_generation(), node.children_generation)
-            self.put(path, made)
+            self._create("write", path, value, domid)
+            return
+        if not self.allowed(node, domid, "w"):
+            raise StoreError(errno.EACCES, path)
+        made = Node(value, node.perms, node.children, self.next_generation(), node.children_generation)
+        self.put({path: made})
         self._changed("write", path, made, NOTHING)
 
     def mkdir(self, path: str, domid: int = 0) -> None:
@@ -205,31 +209,29 @@ class View:
             if not self.allowed(node, domid, "w"):
                 raise StoreError(errno.EACCES, path)
             return
-        self._changed("mkdir", path, self._create(path, b"", domid), NOTHING)
+        self._create("mkdir", path, b"", domid)
 
-    def _create(self, path: str, value: bytes, domid: int) -> Node:
-        missing = []
-        above = path
-        while True:
-            above, _, name = above.rpartition("/")
-            above = above or "/"
-            missing.append((above, name))
-            if (node := self._get(above)) is not None:
-                break
+    def _create(self, op: str, path: str, value: bytes, domid: int) -> None:
+        missing = [path]
+        holder, _, name = path.rpartition("/")
+        while (node := self._get(holder or "/")) is None:
+            missing.append(holder)
+            holder, _, name = holder.rpartition("/")
         if not self.allowed(node, domid, "w"):
             raise StoreError(errno.EACCES, path)
         perms = node.perms if domid == 0 else ((domid, node.perms[0][1]), *node.perms[1:])
         if domid:
             self._room(domid, len(missing))
         self.count(perms[0][0], len(missing))
-        holder, name = missing.pop()
-        self.put(holder, Node(node.value, node.perms, (*node.children, name), node.generation, self.next_generation()))
-        while missing:
-            below, inner = missing.pop()
-            self.put(below, Node(b"", perms, (inner,), self.next_generation(), self.next_generation()))
-        made = Node(value, perms, (), self.next_generation(), 0)
-        self.put(path, made)
-        return made
+        generation = self.next_generation()
+        put = {holder or "/": Node(node.value, node.perms, (*node.children, name), node.generation, generation)}
+        above = NOTHING
+        if len(missing) > 1:
+            above = {here: Node(b"", perms, (below.rpartition("/")[2],), generation, generation) for below, here in pairwise(missing)}
+            put |= above
+        put[path] = made = Node(value, perms, (), generation, 0)
+        self.put(put)
+        self._changed(op, path, made, above)
 
     def rm(self, path: str, domid: int = 0) -> None:
         """Remove a node and all below it; one that is not there is fine, if there is one above."""
@@ -249,10 +251,9 @@ class View:
         assert above is not None
         name = path.rpartition("/")[2]
         names = tuple(child for child in above.children if child != name)
-        self.put(holder, Node(above.value, above.perms, names, above.generation, self.next_generation()))
-        for here, node in removed.items():
-            self.count(node.perms[0][0], -1)
-            self.put(here, None)
+        for owner, more in Counter([node.perms[0][0] for node in removed.values()]).items():
+            self.count(owner, -more)
+        self.put({holder: Node(above.value, above.perms, names, above.generation, self.next_generation()), **dict.fromkeys(removed)})
         self._changed("rm", path, None, removed)
 
     def _subtree(self, path: str, node: Node) -> dict[str, Node]:
@@ -279,31 +280,41 @@ class View:
             self.count(perms[0][0], 1)
             self.count(node.perms[0][0], -1)
         made = Node(node.value, perms, node.children, self.next_generation(), node.children_generation)
-        self.put(path, made)
+        self.put({path: made})
         self._changed("setperms", path, made, NOTHING)
 
 
 class Store(View):
-    """The tree itself; `on_change(op, path, node, removed)` hears of every change, as `Changed` says."""
+    """The tree itself; `on_change(op, path, node, others)` hears of every change, as `Changed` says."""
 
     def __init__(self) -> None:
-        self.on_change: Changed = lambda op, path, node, removed: None
-        self.nodes: Wide[Node] = Wide.of([("/", Node(b"", ((0, "n"),), (), 1, 1))])
+        self.on_change: Changed = lambda op, path, node, others: None
+        self._versions: Versions[Node] = Versions()
+        self.put({"/": Node(b"", ((0, "n"),), (), 1, 1)})
         self.owned: dict[int, int] = {}
         self.targets = {}
         self._generation = 1
         for path in ("/local/domain", "/tool", "/vm", "/libxl"):
             self.mkdir(path)
 
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """What there is, by path."""
+        return self._versions.now
+
+    def snapshot(self) -> Snapshot[Node]:
+        """Return what there is, as it stays for whoever holds it."""
+        return self._versions.snapshot()
+
     def _get(self, path: str, *, listing: bool = False) -> Node | None:
-        return self.nodes.get(path)
+        return self._versions.now.get(path)
 
-    def _changed(self, op: str, path: str, node: Node | None, removed: dict[str, Node]) -> None:
-        self.on_change(op, path, node, removed)
+    def _changed(self, op: str, path: str, node: Node | None, others: dict[str, Node]) -> None:
+        self.on_change(op, path, node, others)
 
-    def put(self, path: str, node: Node | None) -> None:
-        """Have a node at a path, or (None) none."""
-        self.nodes = self.nodes.without(path) if node is None else self.nodes.put(path, node)
+    def put(self, nodes: Mapping[str, Node | None]) -> None:
+        """Have nodes at paths, or (None) none."""
+        self._versions.put(nodes)
 
     @property
     def version(self) -> int:
@@ -312,18 +323,20 @@ class Store(View):
 
     def restore(self, entries: Mapping[str, tuple[bytes, Perms]]) -> None:
         """Become the tree of these values and permissions, by path; nobody is told, and parents that are missing are made."""
-        self.nodes = Wide.of([("/", self.nodes["/"])])
+        root = self.nodes["/"]
+        self._versions.clear()
+        self.put({"/": Node(root.value, root.perms, (), root.generation, self.next_generation())})
         self.owned = {}
         for path in sorted({above for given in entries for above in _with_parents(given)} - {"/"}):
             value, perms = entries.get(path, (b"", ((0, "n"),)))
             holder = self.nodes[parent_of(path)]
             names = (*holder.children, path.rpartition("/")[2])
-            self.put(parent_of(path), Node(holder.value, holder.perms, names, holder.generation, self.next_generation()))
-            self.put(path, Node(value, perms, (), self.next_generation(), 0))
+            generation = self.next_generation()
+            self.put({parent_of(path): Node(holder.value, holder.perms, names, holder.generation, generation), path: Node(value, perms, (), generation, 0)})
             self.count(perms[0][0], 1)
         if "/" in entries:
             root = self.nodes["/"]
-            self.put("/", Node(*entries["/"], root.children, self.next_generation(), root.children_generation))
+            self.put({"/": Node(*entries["/"], root.children, self.next_generation(), root.children_generation)})
 
     def next_generation(self) -> int:
         """Return a number larger than any before."""

@@ -14,7 +14,7 @@ are put into the store, all or none, and only then do watches fire.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from mirage_lab.xen.abi import errno
@@ -46,7 +46,7 @@ class Transaction(View):
         self.engine = engine
         self._store = store
         self.targets = store.targets
-        self._before = store.nodes
+        self._before = store.snapshot()
         self._started = store.version
         self._changes: dict[str, Node | None] = {}
         self._seen: dict[str, Node | None] = {}
@@ -60,8 +60,8 @@ class Transaction(View):
         self._owned: dict[int, int] = {}
         self._generation = MINE
 
-    def _changed(self, op: str, path: str, node: Node | None, removed: dict[str, Node]) -> None:
-        self._effects.append((op, path, node, removed))
+    def _changed(self, op: str, path: str, node: Node | None, others: dict[str, Node]) -> None:
+        self._effects.append((op, path, node, others))
 
     @property
     def log(self) -> list[tuple[str, tuple[Any, ...], Any]]:
@@ -93,9 +93,9 @@ class Transaction(View):
         node = seen[path] = self._before.get(path)
         return node
 
-    def put(self, path: str, node: Node | None) -> None:
-        """Have a node at a path, for now only here."""
-        self._changes[path] = node
+    def put(self, nodes: Mapping[str, Node | None]) -> None:
+        """Have nodes at paths, for now only here."""
+        self._changes.update(nodes)
 
     def next_generation(self) -> int:
         """Return a number larger than any of the store's."""
@@ -118,7 +118,7 @@ class Transaction(View):
         if self.domid and len(self._log) >= QUESTIONS:
             raise StoreError(errno.ENOSPC, f"more than {QUESTIONS} operations in one transaction")
         try:
-            answer = act(*args)
+            answer = act(self, *args)
         except StoreError as error:
             self._log.append((name, args, error.name))
             raise
@@ -132,45 +132,45 @@ class Transaction(View):
 
     def exists(self, path: str, domid: int = 0) -> bool:
         """True if the domain can read a node there."""
-        found: bool = self._noted("exists", super().exists, path, domid)
+        found: bool = self._noted("exists", View.exists, path, domid)
         return found
 
     def read(self, path: str, domid: int = 0) -> bytes:
         """Return a value."""
         self._asked.add(path)
-        value: bytes = self._noted("read", super().read, path, domid)
+        value: bytes = self._noted("read", View.read, path, domid)
         return value
 
     def directory(self, path: str, domid: int = 0) -> list[str]:
         """Return the names of the children."""
         self._listed.add(path)
-        names: list[str] = self._noted("directory", super().directory, path, domid)
+        names: list[str] = self._noted("directory", View.directory, path, domid)
         return names
 
     def get_perms(self, path: str, domid: int = 0) -> Perms:
         """Return the permissions."""
-        perms: Perms = self._noted("get_perms", super().get_perms, path, domid)
+        perms: Perms = self._noted("get_perms", View.get_perms, path, domid)
         return perms
 
     def write(self, path: str, value: bytes, domid: int = 0) -> None:
         """Write, for now only here."""
         self._ready()
-        self._noted("write", super().write, path, value, domid)
+        self._noted("write", View.write, path, value, domid)
 
     def mkdir(self, path: str, domid: int = 0) -> None:
         """Make a node, for now only here."""
         self._ready()
-        self._noted("mkdir", super().mkdir, path, domid)
+        self._noted("mkdir", View.mkdir, path, domid)
 
     def rm(self, path: str, domid: int = 0) -> None:
         """Remove, for now only here."""
         self._ready()
-        self._noted("rm", super().rm, path, domid)
+        self._noted("rm", View.rm, path, domid)
 
     def set_perms(self, path: str, perms: Perms, domid: int = 0) -> None:
         """Set permissions, for now only here."""
         self._ready()
-        self._noted("set_perms", super().set_perms, path, perms, domid)
+        self._noted("set_perms", View.set_perms, path, perms, domid)
 
     # the end -------------------------------------------------------------------------------------------------------
 
@@ -184,11 +184,14 @@ class Transaction(View):
             done, changes = self._validated()
         if self.domid and done._owned.get(self.domid, 0) > 0:
             done._room(self.domid, 0)
-        for path, node in changes.items():
+        generation = store.next_generation() if changes else 0
+        for node in changes.values():
             if node is not None:
-                node.generation = store.next_generation() if node.generation >= MINE else node.generation
-                node.children_generation = store.next_generation() if node.children_generation >= MINE else node.children_generation
-            store.put(path, node)
+                if node.generation >= MINE:
+                    node.generation = generation
+                if node.children_generation >= MINE:
+                    node.children_generation = generation
+        store.put(changes)
         for owner, step in done._owned.items():
             store.count(owner, step)
         for effect in done._effects:

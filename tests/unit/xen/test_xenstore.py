@@ -463,7 +463,7 @@ def test_a_transaction_that_commits_was_as_if_alone(before: list[Op], mine: list
     answers = perform(tx, mine)
     perform(store, others)
     told: list[str] = []
-    store.on_change = lambda op, path, node, removed: told.append(path)
+    store.on_change = lambda op, path, node, others: told.append(path)
     try:
         tx.commit()
     except StoreError as error:

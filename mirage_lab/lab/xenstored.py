@@ -39,13 +39,11 @@ IDLE: Final = 0.3
 class Client(Connection):
     """A client on the socket, with dom0's rights as on a real host, where only root may open it."""
 
-    def __init__(self, daemon: Daemon, sock: socket.socket, name: str, stirred: dict[Client, None], durable: bool) -> None:
-        """`stirred` are the clients for whom there is something to send; with `durable` an answer may be taken back (`settle`)."""
+    def __init__(self, daemon: Daemon, sock: socket.socket, name: str, stirred: dict[Client, None]) -> None:
+        """`stirred` are the clients for whom there is something to send."""
         super().__init__(daemon, Domid(0), name, None, lambda: None)
         self.sock = sock
         self.stirred = stirred
-        self.durable = durable
-        self.answered: list[tuple[int, int]] = []
         self.kept = 0
         self.events = selectors.EVENT_READ
 
@@ -59,25 +57,18 @@ class Client(Connection):
         super().fire(watch, told)
         self.stirred[self] = None
 
-    def feed(self, data: bytes) -> None:
-        """Take bytes and answer the requests in them; raises RingError when they are none."""
-        self._in += data
-        at = 0
-        while self.durable and at + wire.HEADER.size <= len(self._in):
-            _, rid, tid, length = wire.HEADER.unpack_from(self._in, at)
-            at += wire.HEADER.size + length
-            if at <= len(self._in):
-                self.answered.append((rid, tid))
-        self._requests()
-
     def settle(self, refused: str = "") -> None:
-        """The answers since the last time may go, or (when what they say is not on disk) an error in place of each."""
+        """The answers since the last time may go, or (when what they say is not on disk) an error in place of each and no event."""
+        out = self._out
         if refused:
-            del self._out[self.kept :]
-            for rid, tid in self.answered:
-                self._out += wire.message(wire.ERROR, rid, tid, refused.encode() + b"\0")
-        self.answered.clear()
-        self.kept = len(self._out)
+            said, at = bytes(out[self.kept :]), 0
+            del out[self.kept :]
+            while at < len(said):
+                op, rid, tid, length = wire.HEADER.unpack_from(said, at)
+                at += wire.HEADER.size + length
+                if op != wire.WATCH_EVENT:
+                    out += wire.message(wire.ERROR, rid, tid, refused.encode() + b"\0")
+        self.kept = len(out)
 
     def flush(self) -> None:
         """Send what the socket takes; raises OSError."""
@@ -109,6 +100,7 @@ class Xenstored:
         self.daemon = Daemon(world, world.queue("dom0"), engine=engine, history=History(self._repo, MOST if database is None else None))
         self._clients: dict[socket.socket, Client] = {}
         self._stirred: dict[Client, None] = {}
+        self._grouped = self._repo.backend.grouped
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
         self._stopping = False
@@ -166,9 +158,13 @@ class Xenstored:
                 if client is None:
                     self._accept()
                 elif client is not self:
-                    self._stirred[client] = None
                     if mask & selectors.EVENT_READ:
                         self._read(client)
+                    if self._grouped:
+                        self._stirred[client] = None
+                    else:  # it can ask again while the others are answered
+                        client.settle()
+                        self._write(client)
             self._settle()
             for client in self._stirred:
                 self._write(client)
@@ -191,7 +187,7 @@ class Xenstored:
                 return
             sock.setblocking(False)
             self._number += 1
-            self._clients[sock] = client = Client(self.daemon, sock, f"connection {self._number}", self._stirred, self._repo.backend.grouped)
+            self._clients[sock] = client = Client(self.daemon, sock, f"connection {self._number}", self._stirred)
             self._selector.register(sock, selectors.EVENT_READ, client)
 
     def _read(self, client: Client) -> None:

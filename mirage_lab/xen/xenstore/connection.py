@@ -89,10 +89,11 @@ class Connection:
     def view(self, tid: int) -> View:
         """Return what a request works on: the store, or a transaction of this connection."""
         if not tid:
-            return self.store
-        if tid not in self.transactions:
+            return self.daemon.store
+        found = self.transactions.get(tid)
+        if found is None:
             raise StoreError(errno.ENOENT, f"transaction {tid}")
-        return self.transactions[tid]
+        return found
 
     def start(self) -> int:
         """Begin a transaction and return its number."""
@@ -255,28 +256,29 @@ class Connection:
         return bool(count)
 
     def _requests(self) -> None:
-        buffered, daemon = self._in, self.daemon
-        while len(buffered) >= HEAD:
-            op, rid, tid, length = wire.HEADER.unpack_from(buffered)
-            if length > wire.PAYLOAD_MAX:
-                raise wire.RingError(f"a request that says it has {length} bytes; {wire.PAYLOAD_MAX} are allowed")
-            end = HEAD + length
-            if len(buffered) < end:
-                return
-            payload = bytes(buffered[HEAD:end])
-            del buffered[:end]
-            before = daemon.begin(self, tid)
-            self._answering = True
-            try:
-                data = answer(self, op, tid, payload)
-                if tid and self.key and tid in self.transactions:
-                    self.touched()
-            except StoreError as error:
-                op, data = wire.ERROR, error.name.encode() + b"\0"
-            finally:
-                self._answering = False
-                daemon.end(self, before)
-            self._out += wire.HEADER.pack(op, rid, tid, len(data)) + data
-            if self._first is not None:
-                watch, self._first = self._first, None
-                self.fire(watch, watch.named)
+        buffered, out, daemon, at = self._in, self._out, self.daemon, 0
+        before = daemon.begin(self, 0)
+        self._answering = True
+        try:
+            while len(buffered) - at >= HEAD:
+                op, rid, tid, length = wire.HEADER.unpack_from(buffered, at)
+                if length > wire.PAYLOAD_MAX:
+                    raise wire.RingError(f"a request that says it has {length} bytes; {wire.PAYLOAD_MAX} are allowed")
+                end = at + HEAD + length
+                if len(buffered) < end:
+                    break
+                payload, at = bytes(buffered[at + HEAD : end]), end
+                try:
+                    data = answer(self, op, tid, payload)
+                    if tid and self.key and tid in self.transactions:
+                        self.touched()
+                except StoreError as error:
+                    op, data = wire.ERROR, error.name.encode() + b"\0"
+                out += wire.HEADER.pack(op, rid, tid, len(data)) + data
+                if self._first is not None:
+                    watch, self._first = self._first, None
+                    self.fire(watch, watch.named)
+        finally:
+            del buffered[:at]
+            self._answering = False
+            daemon.end(self, before)

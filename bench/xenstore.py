@@ -31,6 +31,7 @@ from time import perf_counter
 from bench.row import Row
 from bench.xenpeers import peers as started
 from mirage_lab.irmin import BYTES, Repo
+from mirage_lab.irmin.commit import ancestors
 from mirage_lab.xen.abi.io import xs_wire as wire
 from mirage_lab.xen.xenstore.history import History
 from mirage_lab.xen.xenstore.storm import Request, boot, cycle, storm
@@ -196,7 +197,9 @@ def history() -> float:
         before = resident()
         done = storm(DOMAINS, "irmin", boot, history=kept)
         assert done.cycles == DOMAINS and done.aborted == 0
-        assert kept.head is not None  # whoever looks has the commits made
+        assert kept.head is not None  # whoever looks has the commits made, and their trees
+        for commit in ancestors(kept.head):
+            assert len(commit.root)
         gc.collect()
         told.send(resident() - before)
 

@@ -1,5 +1,7 @@
 """commit: a tree, the commits it came from, and who made it, when and why; and what can be asked of a history.
 
+A commit made of changes (`Commit.changing`) has its tree made when someone looks at it: who only goes on from it need not wait.
+
 A commit's generation is one more than the largest of its parents': whoever is handled in the order of generations has all
 its descendants handled before it.  Commits made here know theirs; those that are only stored learn it by one walk.
 """
@@ -13,12 +15,14 @@ from typing import Any, Final, Protocol
 
 from mirage_lab.irmin import objects
 from mirage_lab.irmin.errors import StoreError
-from mirage_lab.irmin.node import Node, find
+from mirage_lab.irmin.node import EMPTY, Blob, Node, edit, find
 from mirage_lab.irmin.objects import Info
 from mirage_lab.irmin.path import Steps
 
-__all__ = ["Commit", "History", "ancestors", "common_ancestors", "history", "is_ancestor", "last_modified"]
+__all__ = ["Changes", "Commit", "History", "ancestors", "common_ancestors", "history", "is_ancestor", "last_modified"]
 
+Changes = list[tuple[Steps, Blob | None]]
+"""What is at a path from then on (None: nothing, and nothing below), one after another."""
 OURS: Final = 1
 THEIRS: Final = 2
 STALE: Final = 4
@@ -45,6 +49,27 @@ class Commit:
         self._body: bytes | None = None
         self._generation = -1 if reader is not None else 1 + max((parent.generation for parent in parents), default=-1)
 
+    @classmethod
+    def changing(cls, changes: Changes, parents: tuple[Commit, ...], info: Info, name: bytes | None = None) -> Commit:
+        """Make a commit whose tree is the first parent's with changes."""
+        made = cls(EMPTY, parents, info, name)
+        made._root = changes
+        return made
+
+    @property
+    def changes(self) -> Changes | None:
+        """What makes its tree of the first parent's; None when it has its tree.  Not to be changed."""
+        return self._root if type(self._root) is list else None
+
+    def _make(self) -> None:
+        """Make the tree, and those that it comes from."""
+        waiting = [self]
+        while (parents := waiting[-1]._parents) and type(parents[0]._root) is list:
+            waiting.append(parents[0])
+        root = parents[0].root if parents else EMPTY
+        for commit in reversed(waiting):
+            commit._root = root = edit(root, commit._root)
+
     def _load(self) -> None:
         if self._info is None:
             assert self._name is not None
@@ -58,7 +83,7 @@ class Commit:
             self._body = body
 
     def _plain(self, info: Info) -> bytes:
-        return objects.encode_commit(self._root.name, (parent.name for parent in self._parents), info)
+        return objects.encode_commit(self.root.name, (parent.name for parent in self._parents), info)
 
     @property
     def foreign(self) -> bytes | None:
@@ -75,6 +100,8 @@ class Commit:
     def root(self) -> Node:
         """The tree."""
         self._load()
+        if type(self._root) is list:
+            self._make()
         root: Node = self._root
         return root
 

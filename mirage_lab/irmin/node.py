@@ -9,7 +9,7 @@ name and the reader that brings it when it is looked at.  There are no empty dir
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Protocol
 
 from mirage_lab.irmin import objects
@@ -17,7 +17,7 @@ from mirage_lab.irmin.objects import NOTHING, Kept
 from mirage_lab.irmin.path import Steps
 from mirage_lab.irmin.wide import Wide
 
-__all__ = ["EMPTY", "Blob", "Entry", "Node", "Reader", "changes", "find", "put", "remove", "walk"]
+__all__ = ["EMPTY", "Blob", "Entry", "Node", "Reader", "changes", "edit", "find", "put", "remove", "walk"]
 
 WIDE: Final = 64
 """Children from which on a directory is a Wide map."""
@@ -145,6 +145,27 @@ class Node:
         fewer = children.without(step)  # type: ignore[union-attr]
         return Node(dict(fewer.items()) if len(fewer) <= NARROW else fewer, None, None, self._beside(step, None))
 
+    def own(self) -> Node:
+        """Return a copy that nobody else has, for `become`."""
+        children = self.children
+        return Node(children.copy() if type(children) is dict else children, None, None, self._kept)
+
+    def become(self, step: str, entry: Entry | None) -> None:
+        """Have an entry more, or another in its place, or (None) one less: a directory that nobody else has, and that has no name yet."""
+        children = self._children
+        if type(children) is dict:
+            if entry is None:
+                del children[step]
+            else:
+                children[step] = entry
+                if len(children) > WIDE:
+                    self._children = Wide.of(children.items())
+        else:
+            fewer = children.without(step) if entry is None else children.put(step, entry)
+            self._children = dict(fewer.items()) if len(fewer) <= NARROW else fewer
+        if self._kept:
+            self._kept = self._beside(step, entry)
+
     @property
     def name(self) -> bytes:
         """The name Git gives the tree: 20 bytes."""
@@ -165,6 +186,12 @@ class Node:
         if self._name is None:
             self._name = objects.name_of(objects.TREE, body)
         return body
+
+    def named(self, body: bytes) -> bytes:
+        """Return its name; `body` is the tree as Git writes it, for whoever had it already."""
+        if self._name is None:
+            self._name = objects.name_of(objects.TREE, body)
+        return self._name
 
     def __repr__(self) -> str:
         return f"<Node {self.name.hex()[:7]}, {len(self)} entries>"
@@ -223,6 +250,38 @@ def remove(root: Node, steps: Steps) -> Node:
     for at in range(len(above) - 1, -1, -1):
         new = above[at].without(steps[at]) if new.empty else above[at].put(steps[at], new)
     return new
+
+
+def edit(root: Node, edits: Iterable[tuple[Steps, Entry | None]]) -> Node:
+    """Return what `put` and (None) `remove`, one after another, make of a tree; what several change is copied once."""
+    copies: dict[int, Node] = {}
+
+    def own(node: Node) -> Node:
+        if id(node) in copies:
+            return node
+        copied = node.own()
+        copies[id(copied)] = copied
+        return copied
+
+    for steps, entry in edits:
+        if not steps or (entry is None and find(root, steps) is None):
+            root = root if steps else EMPTY
+            continue
+        root = node = own(root)
+        above = []
+        for step in steps[:-1]:
+            there = node.children.get(step)
+            below = own(there if type(there) is Node else EMPTY)
+            if below is not there:
+                node.become(step, below)
+            above.append((node, step))
+            node = below
+        node.become(steps[-1], entry)
+        while entry is None and node.empty and above:
+            node, step = above.pop()
+            node.become(step, None)
+        root = EMPTY if root.empty else root
+    return root
 
 
 def walk(entry: Entry, steps: Steps = ()) -> Iterator[tuple[Steps, Blob]]:

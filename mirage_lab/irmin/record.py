@@ -11,12 +11,12 @@ All numbers little endian; texts and bytes have their length (u32) before them. 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from mirage_lab.irmin import node
-from mirage_lab.irmin.commit import Commit
+from mirage_lab.irmin.commit import Changes, Commit
 from mirage_lab.irmin.errors import ObjectError, PathError
-from mirage_lab.irmin.node import EMPTY, Blob
+from mirage_lab.irmin.node import EMPTY, Blob, Node
+from mirage_lab.irmin.node import changes as differences
 from mirage_lab.irmin.objects import COMMIT, Info, name_of
 from mirage_lab.irmin.path import steps_of
 
@@ -34,11 +34,13 @@ def write_record(branch: str, after: Commit | None, fresh: list[Commit], numbers
         info = commit.info
         parts += (_I64.pack(info.date), _text(info.author), _text(info.message), _U32.pack(len(commit.parents)))
         parts += [_reference(parent, numbers) for parent in commit.parents]
-        before = commit.parents[0].root if commit.parents else EMPTY
-        changes = list(_changes(before, commit.root))
+        changes = commit.changes
+        if changes is None:
+            changes = _differences(commit.parents[0].root if commit.parents else EMPTY, commit.root)
         parts.append(_U32.pack(len(changes)))
-        for path, blob in changes:
-            parts += (_text(path), b"\0") if blob is None else (_text(path), b"\1", _U32.pack(len(blob.data)), blob.data)
+        for steps, blob in changes:
+            path = _text("/".join(steps))
+            parts += (path, b"\0") if blob is None else (path, b"\1", _U32.pack(len(blob.data)), blob.data)
         body = commit.foreign or b""
         parts += (_U32.pack(len(body)), body)
         numbers[commit] = len(numbers)
@@ -46,15 +48,10 @@ def write_record(branch: str, after: Commit | None, fresh: list[Commit], numbers
     return b"".join(parts)
 
 
-def _changes(before: node.Node, after: node.Node) -> Iterator[tuple[str, Blob | None]]:
+def _differences(before: Node, after: Node) -> Changes:
     """What differs; removals first, for a value may have become a directory."""
-    later = []
-    for steps, _, new in node.changes(before, after):
-        if new is None:
-            yield "/".join(steps), None
-        else:
-            later.append(("/".join(steps), new))
-    yield from later
+    found = [(steps, new) for steps, _, new in differences(before, after)]
+    return [*(each for each in found if each[1] is None), *(each for each in found if each[1] is not None)]
 
 
 def _text(text: str) -> bytes:
@@ -102,7 +99,7 @@ def read_record(data: bytes, commits: list[Commit], stored: Callable[[bytes], Co
     for _ in range(reader.u32()):
         info = Info(reader.i64(), reader.text(), reader.text())
         parents = tuple(_resolve(reader, commits, stored) for _ in range(reader.u32()))
-        root = parents[0].root if parents else EMPTY
+        changes: Changes = []
         for _ in range(reader.u32()):
             try:
                 steps = steps_of(reader.text())
@@ -110,9 +107,9 @@ def read_record(data: bytes, commits: list[Commit], stored: Callable[[bytes], Co
                 raise ObjectError(f"a record has a path that is none: {error}") from None
             if not steps:
                 raise ObjectError("a record has contents where the root is")
-            root = node.put(root, steps, Blob(reader.take(reader.u32()))) if reader.take(1) == b"\1" else node.remove(root, steps)
+            changes.append((steps, Blob(reader.take(reader.u32())) if reader.take(1) == b"\1" else None))
         body = reader.take(reader.u32())
-        made = Commit(root, parents, info, name_of(COMMIT, body) if body else None)
+        made = Commit.changing(changes, parents, info, name_of(COMMIT, body) if body else None)
         if body:
             made.take_body(body)
         commits.append(made)

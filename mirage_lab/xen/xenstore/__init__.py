@@ -4,7 +4,7 @@
     dom0  ── Client, direct calls ──────────────────┘
 
 Permissions, watches and quotas are those of the C xenstored.  Every change becomes a commit of Irmin (`history`), and what a
-conflict of transactions is, one can choose (`transaction`).  Read store, transaction, history, then daemon.
+conflict of transactions is, one can choose (`transaction`).  Read store, snapshot, transaction, history, then daemon.
 """
 
 from mirage_lab.xen.xenstore.client import Client

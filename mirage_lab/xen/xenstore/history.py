@@ -14,9 +14,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from mirage_lab.irmin import BYTES, Repo
-from mirage_lab.irmin.commit import Commit
+from mirage_lab.irmin.commit import Changes, Commit
 from mirage_lab.irmin.errors import ObjectError
-from mirage_lab.irmin.node import EMPTY, Blob, Node, find, put, remove, walk
+from mirage_lab.irmin.node import EMPTY, Blob, Node, put, remove, walk
 from mirage_lab.irmin.objects import Info
 from mirage_lab.irmin.path import Steps
 from mirage_lab.irmin.store import Backend
@@ -194,15 +194,15 @@ class History:
         told = [_told(*change) for change in changes]
         message = f"{author}: {told[0]}" if len(told) == 1 else f"{author}: transaction {moment.tid}\n\n" + "\n".join(told)
         info = Info(info.date, author, message)
-        root = _changed(EMPTY if head is None else head.root, changes, EMPTY)
+        changing = _changing(changes)
         parents: tuple[Commit, ...] = (head,) if head else ()
         base = moment.base.commit if moment.base is not None else None
         if moment.merging is not None and base is not None:
-            mine = Commit(_changed(base.root, changes, root), (base,), info)
+            mine = Commit.changing(changing, (base,), info)
             parents, info = (*parents, mine), Info(moment.merging.date, author, f"{author}: merging transaction {moment.tid}")
         elif moment.merged is not None and head is not None:
             parents = (head, moment.merged)
-        moment.commit = Commit(root, parents, info)
+        moment.commit = Commit.changing(changing, parents, info)
         self.branch.set_head(moment.commit)
 
     def entries(self) -> dict[str, tuple[bytes, Perms]]:
@@ -241,19 +241,11 @@ def _told(op: str, path: str, node: Entry | None, others: dict[str, Entry]) -> s
     return f"{op} {path} = ()"
 
 
-def _changed(root: Node, changes: list[Change], beside: Node) -> Node:
-    """Return the tree with changes.  A node above one that was made, which others have made meanwhile, is as `beside` has it."""
+def _changing(changes: list[Change]) -> Changes:
+    found: Changes = []
     for _, path, node, others in changes:
         if node is None:
-            root = change_root(root, path, None)
-            continue
-        for here, made in others.items():
-            root = change_root(root, here, (made.value, made.perms))
-        root = change_root(root, path, (node.value, node.perms))
-        while beside is not EMPTY and (path := path.rpartition("/")[0]):
-            steps = steps_of(path, "value")
-            if find(root, steps) is not None:
-                break  # and so there is one at every path above it
-            if (entry := find(beside, steps)) is not None:
-                root = put(root, steps, entry)
-    return root
+            found += ((steps_of(path, "value"), None), (steps_of(path, "dir"), None))
+        else:
+            found += [(steps_of(here, "value"), Blob(encode_entry(made.value, made.perms))) for here, made in (*others.items(), (path, node))]
+    return found

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from mirage_lab.xen.abi import errno
-from mirage_lab.xen.xenstore.store import ENTRIES, Node, Perms, Store, StoreError, View
+from mirage_lab.xen.xenstore.store import ENTRIES, Node, Perms, Store, StoreError, View, parent_of
 
 __all__ = ["ENGINES", "OPERATIONS", "Engine", "Transaction"]
 
@@ -194,8 +194,17 @@ class Transaction(View):
         store.put(changes)
         for owner, step in done._owned.items():
             store.count(owner, step)
-        for effect in done._effects:
-            store.on_change(*effect)
+        for op, path, node, others in done._effects:
+            store.on_change(op, path, node, others if done is self or node is None else self._with_above(path, others))
+
+    def _with_above(self, path: str, made: dict[str, Node]) -> dict[str, Node]:
+        """What was made above a node, and what others made there since this began: where it comes from there was nothing."""
+        found: dict[str, Node] = {}
+        while (path := parent_of(path)) != "/" and self._before.get(path) is None:
+            node = made.get(path) or self._store.nodes.get(path)
+            if node is not None:
+                found[path] = node
+        return found
 
     def _validated(self) -> tuple[Transaction, dict[str, Node | None]]:
         """Return who did what can be done to the store as it is now, and what; raises StoreError EAGAIN when what was answered here does not hold there."""

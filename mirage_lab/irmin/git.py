@@ -1,6 +1,6 @@
 """git: a store in a bare Git repository that git itself can clone, log and check.
 
-    move ──▶ log (acknowledged here) ──▶ checkpoint: one pack of what is new ──▶ refs ──▶ log cleared
+    move ──▶ log (acknowledged here) ──▶ checkpoint: packs of what is new ──▶ refs ──▶ log cleared
 
 What is in the log only is not yet in Git: `flush` (before a clone, at the end) makes a checkpoint.  Opening a store takes
 its lock, removes locks that a killed process left, and replays the log.  Git objects are read through dulwich.
@@ -9,7 +9,6 @@ its lock, removes locks that a killed process left, and replays the log.  Git ob
 from __future__ import annotations
 
 import os
-from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
@@ -21,9 +20,9 @@ from mirage_lab.irmin.commit import Commit
 from mirage_lab.irmin.errors import ObjectError, StoreError
 from mirage_lab.irmin.lock import hold
 from mirage_lab.irmin.log import Log, Recovered, synced_directory
-from mirage_lab.irmin.node import EMPTY, Blob, Entry
 from mirage_lab.irmin.objects import BLOB, COMMIT, TREE
-from mirage_lab.irmin.pack import join_packs, packed, write_pack
+from mirage_lab.irmin.pack import join_packs, write_pack
+from mirage_lab.irmin.packing import Packing
 from mirage_lab.irmin.record import read_record, write_record
 from mirage_lab.irmin.store import TAGS, Backend
 from mirage_lab.irmin.stored import Stored
@@ -37,8 +36,12 @@ EVERY: Final = 2_000
 PACKS: Final = 24
 """Packs at which the small ones are joined."""
 SMALL: Final = 16 << 20
+MANY: Final = 2 * PACKS
+"""Packs at which they are joined even if somebody waits."""
 FEW: Final = 16
 """Commits that `work` encodes."""
+SPILL: Final = 1_000
+"""Commits encoded by `work` that become a pack."""
 _NUMBERS: Final = {COMMIT: 1, TREE: 2, BLOB: 3}
 
 Sync = Literal["commit", "group", "never"]
@@ -88,9 +91,10 @@ class Git(Backend):
             self._unstick()
             self.objects = Objects(self._git.object_store)
             self._heads = self._stored_heads()
+            self._logged: list[Commit] = []
             self._numbers: dict[Commit, int] = {}
-            self._packed: dict[bytes, tuple[Entry | None, bytes]] = {}
-            self._prepared = 0
+            self._packing = Packing(self.objects)
+            self._prepared = self._spilled = 0
             self._waiting: list[bytes] = []
             self._before: dict[str, Commit | None] = {}
             self._settled = 0
@@ -128,6 +132,7 @@ class Git(Backend):
         commits: list[Commit] = []
         for frame in self._log.frames:
             self._put(*read_record(frame, commits, self.commit))
+        self._logged = commits
         self._numbers = {commit: number for number, commit in enumerate(commits)}
         self._log.frames = []
         return self._log.recovered
@@ -148,10 +153,11 @@ class Git(Backend):
     def move(self, branch: str, before: Commit | None, after: Commit | None) -> None:
         """Log a move; with sync "commit" it is safe when this returns."""
         fresh = self._fresh(after)
-        known = len(self._numbers)
+        known = len(self._logged)
         if not self._waiting:
             self._before, self._settled = {}, known
         record = write_record(branch, after, fresh, self._numbers)
+        self._logged += fresh
         if self.grouped:
             self._waiting.append(record)
             self._before.setdefault(branch, self._heads.get(branch))
@@ -177,16 +183,17 @@ class Git(Backend):
 
     def _checkpoint(self) -> None:
         """Make a checkpoint when it is due; what keeps it from being made is no reason to refuse what is in the log already."""
-        if len(self._numbers) >= self._due:
-            self._due = len(self._numbers) + self.every
+        if len(self._logged) >= self._due:
+            self._due = len(self._logged) + self.every
             try:
-                self.flush()
+                self._flush(MANY if self.grouped else PACKS)
             except StoreError as error:
                 self.trouble = error
 
     def _forget(self, known: int) -> None:
-        for commit in [commit for commit, number in self._numbers.items() if number >= known]:
+        for commit in self._logged[known:]:
             del self._numbers[commit]
+        del self._logged[known:]
 
     def _fresh(self, after: Commit | None) -> list[Commit]:
         """Commits on the way to `after` that are neither stored nor logged, parents first."""
@@ -206,6 +213,11 @@ class Git(Backend):
                 seen.add(commit)
                 order.append(commit)
         return order
+
+    @property
+    def unsettled(self) -> bool:
+        """True while moves wait for `settle`."""
+        return bool(self._waiting)
 
     def settle(self) -> None:
         """Write and sync what waits in a group; raises StoreError, and then none of it is there."""
@@ -227,52 +239,49 @@ class Git(Backend):
         self._checkpoint()
 
     def flush(self) -> None:
-        """Make a checkpoint: everything in one pack, the branches in refs, the log empty.  Raises StoreError; nothing is lost."""
+        """Make a checkpoint: everything in packs, the branches in refs, the log empty.  Raises StoreError; nothing is lost."""
+        self._flush(PACKS)
+
+    def _flush(self, most: int) -> None:
         self.settle()
         if not len(self._log):
             return
-        self._prepare(len(self._numbers))
-        write_pack(self.path / "objects" / "pack", ((name, data) for name, (_, data) in self._packed.items()))
-        for entry, _ in self._packed.values():
-            if entry is not None and entry is not EMPTY:
-                entry.home = self.objects
-        self._packed.clear()
-        self._prepared = 0
+        self._prepare(len(self._logged))
+        self._spill()
         self._write_refs()
         self._log.clear()
-        for commit in self._numbers:
+        for commit in self._logged:
             commit.stored(self.objects)
             self.objects.keep(commit)
+        self._logged.clear()
         self._numbers.clear()
+        self._prepared = self._spilled = 0
         self._due = self.every
         self.trouble = None
-        self._git.object_store._update_pack_cache()
-        self._join()
+        self._join(most)
 
-    def work(self) -> None:
-        """Encode a few of the commits that are in the log, for the next checkpoint."""
-        self._prepare(min(self._prepared + FEW, self._settled if self._waiting else len(self._numbers)))
+    def work(self, *, busy: bool = False) -> bool:
+        """Encode a few of the commits that are in the log; `busy`: none while it is short, and twice what is new when it is half as long as it may be."""
+        logged = self._settled if self._waiting else len(self._logged)
+        self._prepare(min(max(2 * logged - self._due, 0) if busy else self._prepared + FEW, logged))
+        if self._prepared >= self._spilled + SPILL:
+            self._spilled = self._prepared
+            try:
+                self._spill()
+            except StoreError as error:
+                self.trouble = error
+        return self._prepared < logged
+
+    def _spill(self) -> None:
+        """Write what is encoded to a pack; nobody refers to it before the checkpoint."""
+        write_pack(self.path / "objects" / "pack", self._packing.entries.items())
+        self._packing.stored()
+        self._git.object_store._update_pack_cache()
 
     def _prepare(self, until: int) -> None:
-        for commit in list(islice(self._numbers, self._prepared, until)):
-            if commit.root.home is not self.objects:
-                self._gather(commit.root)
-            self._packed[commit.name] = None, packed(COMMIT, commit.body)
+        for commit in self._logged[self._prepared : until]:
+            self._packing.add(commit)
             self._prepared += 1
-
-    def _gather(self, entry: Entry) -> None:
-        """Add what is not stored here yet of a tree, as a pack has it, children first: each is encoded once."""
-        if isinstance(entry, Blob):
-            if entry.name not in self._packed:
-                self._packed[entry.name] = entry, packed(BLOB, entry.data)
-            return
-        if entry.known is not None and entry.known in self._packed:
-            return
-        for _, child in entry.children.items():
-            if child.home is not self.objects:
-                self._gather(child)
-        body = entry.body
-        self._packed[entry.name] = entry, packed(TREE, body)
 
     def _write_refs(self) -> None:
         known = self._git.refs.as_dict()
@@ -295,10 +304,10 @@ class Git(Backend):
                 raise StoreError(f"{target.name}: {error.strerror}; everything is still in the log") from None
             synced_directory(target.parent)
 
-    def _join(self) -> None:
+    def _join(self, most: int) -> None:
         packs = sorted((self.path / "objects" / "pack").glob("pack-*.pack"))
         small = [path for path in packs if path.stat().st_size < SMALL]
-        if len(small) >= PACKS:
+        if len(small) >= most:
             join_packs(self.path / "objects" / "pack", small)
             self._git.object_store._update_pack_cache()
 

@@ -13,7 +13,10 @@ from typing import Final, NamedTuple
 
 from mirage_lab.irmin.errors import ObjectError
 
-__all__ = ["BLOB", "COMMIT", "NOTHING", "TREE", "Info", "Kept", "decode_commit", "decode_tree", "encode_commit", "encode_tree", "framed", "kept_of", "name_of"]
+__all__ = [
+    "BLOB", "COMMIT", "NOTHING", "TREE", "Info", "Kept", "decode_commit", "decode_tree",
+    "encode_commit", "encode_tree", "framed", "kept_of", "name_of", "tree_rows",
+]  # fmt: skip
 
 BLOB: Final = b"blob"
 TREE: Final = b"tree"
@@ -47,19 +50,26 @@ def name_of(kind: bytes, body: bytes) -> bytes:
 
 def encode_tree(entries: Iterable[tuple[str, bool, bytes]], kept: Kept = NOTHING) -> bytes:
     """Return the body of a tree of (name, is a directory, name of the object), and of what Git alone knows of it."""
+    return b"".join([row for _, row in tree_rows(entries, kept)])
+
+
+def tree_rows(entries: Iterable[tuple[str, bool, bytes]], kept: Kept = NOTHING) -> list[tuple[bytes, bytes]]:
+    """Return the rows of the body of a tree in order, each with what orders it."""
     rows = []
     for step, directory, name in entries:
         encoded = step.encode("utf-8", "surrogateescape")
-        if kept and not directory and step in kept:
-            rows.append((encoded, b"%b %b\0%b" % (kept[step][0], encoded, name)))
+        if directory:
+            rows.append((encoded + b"/", b"40000 " + encoded + b"\0" + name))
+        elif kept and step in kept:
+            rows.append((encoded, kept[step][0] + b" " + encoded + b"\0" + name))
         else:
-            rows.append((encoded + b"/", b"40000 %b\0%b" % (encoded, name)) if directory else (encoded, b"100644 %b\0%b" % (encoded, name)))
+            rows.append((encoded, b"100644 " + encoded + b"\0" + name))
     for step, (mode, name) in kept.items():
         if name:
             encoded = step.encode("utf-8", "surrogateescape")
             rows.append((encoded, b"%b %b\0%b" % (mode, encoded, name)))
     rows.sort()
-    return b"".join([row for _, row in rows])
+    return rows
 
 
 def decode_tree(body: bytes) -> list[tuple[str, bool, bytes]]:

@@ -3,7 +3,7 @@
     pack    "PACK" version count, objects: type and size, zlib          trailer: SHA-1 of all before it
     index   "\377tOc" 2, fan-out (256), names, CRC-32s, offsets           trailer: that of the pack, SHA-1 of all before it
 
-Objects go in whole, without deltas: they are written once, and read back by name.  Many small packs become one by copying.
+Objects go in whole, or as a delta to one before them in the same pack.  Many small packs become one by copying.
 """
 
 from __future__ import annotations
@@ -21,12 +21,17 @@ from mirage_lab.irmin.errors import StoreError
 from mirage_lab.irmin.log import synced_directory
 from mirage_lab.irmin.objects import BLOB, COMMIT, TREE
 
-__all__ = ["index_of", "join_packs", "packed", "read_index", "write_pack"]
+__all__ = ["delta", "index_of", "join_packs", "packed", "packed_delta", "read_index", "write_pack"]
 
 KINDS: Final = {COMMIT: 1, TREE: 2, BLOB: 3}
 LEVEL: Final = 1
 SHORT: Final = 512
-_DELTAS: Final = (6, 7)
+TINY: Final = 200
+OFS_DELTA: Final = 6
+REF_DELTA: Final = 7
+MOST_COPIED: Final = 0xFFFFFF
+MOST_INSERTED: Final = 127
+_STORED: Final = struct.Struct("<HH")
 
 
 def packed(kind: bytes, body: bytes) -> bytes:
@@ -34,17 +39,75 @@ def packed(kind: bytes, body: bytes) -> bytes:
     return _head(KINDS[kind], len(body)) + _deflated(body)
 
 
+def packed_delta(base: bytes, difference: bytes) -> bytes:
+    """Return an object that is `difference` (`delta`) from the one named `base`, as it stands in a pack."""
+    return _head(REF_DELTA, len(difference)) + base + _deflated(difference)
+
+
+def delta(base: bytes, body: bytes) -> bytes | None:
+    """Return what makes `body` of `base` where they differ in one place: copy, insert, copy (gitformat-pack, deltified representation).
+
+    None when that is not a quarter of the body.
+    """
+    begin = _common(base, body, 0, min(len(base), len(body)), from_end=False)
+    end = _common(base, body, 0, min(len(base), len(body)) - begin, from_end=True)
+    inserted = body[begin : len(body) - end]
+    if 4 * len(inserted) > len(body):
+        return None
+    parts = [_size(len(base)), _size(len(body)), _copies(0, begin)]
+    parts += [bytes([len(part)]) + part for part in (inserted[at : at + MOST_INSERTED] for at in range(0, len(inserted), MOST_INSERTED))]
+    parts.append(_copies(len(base) - end, end))
+    return b"".join(parts)
+
+
+def _common(one: bytes, other: bytes, least: int, most: int, *, from_end: bool) -> int:
+    """How many bytes are the same at the beginning (or the end) of both; `least` are known to be, more than `most` are not."""
+    while least < most:
+        half = (least + most + 1) // 2
+        if from_end:
+            same = one[len(one) - half : len(one) - least] == other[len(other) - half : len(other) - least]
+        else:
+            same = one[least:half] == other[least:half]
+        least, most = (half, most) if same else (least, half - 1)
+    return least
+
+
+def _size(number: int) -> bytes:
+    """Seven bits a byte, the lowest first."""
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
+
+
+def _copies(offset: int, size: int) -> bytes:
+    """Instructions to copy from the base: a bit for each byte of offset (4) and size (3) that is not zero, and those bytes."""
+    found = bytearray()
+    while size:
+        part = min(size, MOST_COPIED)
+        given = offset.to_bytes(4, "little") + part.to_bytes(3, "little")
+        found.append(0x80 | sum(1 << at for at, byte in enumerate(given) if byte))
+        found += bytes(byte for byte in given if byte)
+        offset, size = offset + part, size - part
+    return bytes(found)
+
+
 def join_packs(directory: Path, packs: list[Path]) -> Path | None:
-    """Make one of packs without deltas, and remove them; None when one has deltas, and then they are left as they are."""
+    """Make one of packs, and remove them; None when one has deltas to places in it (git's own), and then they are left as they are.
+
+    An object of several packs is taken from the first: then what its delta is to, is too, or was taken from one before.
+    """
     entries: dict[bytes, bytes] = {}
     for path in packs:
         data = path.read_bytes()
         rows = sorted((offset, name) for name, offset in read_index(path.with_suffix(".idx").read_bytes()))
         ends = [offset for offset, _ in rows[1:]] + [len(data) - 20]
         for (offset, name), end in zip(rows, ends):
-            if data[offset] >> 4 & 7 in _DELTAS:
+            if data[offset] >> 4 & 7 == OFS_DELTA:
                 return None
-            entries[name] = data[offset:end]
+            entries.setdefault(name, data[offset:end])
     joined = write_pack(directory, entries.items())
     for path in packs:
         if path != joined:
@@ -122,7 +185,9 @@ def _sync(file: Any) -> None:
 
 
 def _deflated(body: bytes) -> bytes:
-    """Compressed; with a small window for a small body, which costs a tenth."""
+    """Compressed; with a small window for a small body, which costs a tenth; or only framed (RFC 1950, 1951 3.2.4), for a seventh would be saved."""
+    if len(body) <= TINY:
+        return b"\x78\x01\x01" + _STORED.pack(len(body), len(body) ^ 0xFFFF) + body + zlib.adler32(body).to_bytes(4, "big")
     if len(body) > SHORT:
         return zlib.compress(body, LEVEL)
     deflater = zlib.compressobj(LEVEL, zlib.DEFLATED, 9, 1)

@@ -47,14 +47,20 @@ class Backend:
     grouped = False
     """True when moves wait for `settle`."""
 
+    @property
+    def unsettled(self) -> bool:
+        """True while moves wait for `settle`."""
+        return False
+
     def settle(self) -> None:
         """Make the moves since the last `settle` durable together.  Raises StoreError, and then none of them is."""
 
     def flush(self) -> None:
         """Write whatever waits, where others can read it."""
 
-    def work(self) -> None:
-        """Do a little of what `flush` would have to do: for whoever has a moment now, and none then."""
+    def work(self, *, busy: bool = False) -> bool:
+        """Do a little of what `flush` would have to do, for whoever has a moment now; `busy`: only what must not wait.  Say whether there is more."""
+        return False
 
     def close(self) -> None:
         """Write whatever waits, and let go."""

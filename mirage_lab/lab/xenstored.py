@@ -34,6 +34,10 @@ BACKLOG: Final = 1 << 20
 CLIENTS: Final = 256
 IDLE: Final = 0.3
 """Seconds without a request after which git sees everything."""
+PAUSE: Final = 0.002
+"""Seconds without a request after which what git is to see is encoded."""
+LOGGED: Final = 8_000
+"""Commits in the log of a database, at most: while everybody asks, they wait there."""
 
 
 class Client(Connection):
@@ -92,7 +96,7 @@ class Xenstored:
         if not hasattr(socket, "AF_UNIX"):
             raise StoreError("this system has no Unix sockets: xenstored needs one")
         self.path = path
-        backend = None if database is None else Git(database, "group")
+        backend = None if database is None else Git(database, "group", LOGGED)
         self.recovered = "" if backend is None or not backend.recovered.dropped else str(backend.recovered)
         self._repo = Repo(BYTES, backend, author="xenstored")
         world = World(0)
@@ -100,7 +104,6 @@ class Xenstored:
         self.daemon = Daemon(world, world.queue("dom0"), engine=engine, history=History(self._repo, MOST if database is None else None))
         self._clients: dict[socket.socket, Client] = {}
         self._stirred: dict[Client, None] = {}
-        self._grouped = self._repo.backend.grouped
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
         self._stopping = False
@@ -148,11 +151,16 @@ class Xenstored:
         """
         if alone:
             gc.disable()
+        work = self._repo.backend.work
+        more = working = False
         while not self._stopping:
-            ready = self._selector.select(None if self._idle else IDLE)
+            ready = self._selector.select((0 if working else PAUSE) if more else None if self._idle else IDLE)
             if not ready:
-                self._rest(alone)
+                working, more = more, more and work()
+                if not working:
+                    self._rest(alone)
                 continue
+            working = False
             for key, mask in ready:
                 client = key.data
                 if client is None:
@@ -160,7 +168,7 @@ class Xenstored:
                 elif client is not self:
                     if mask & selectors.EVENT_READ:
                         self._read(client)
-                    if self._grouped:
+                    if self._repo.backend.unsettled:
                         self._stirred[client] = None
                     else:  # it can ask again while the others are answered
                         client.settle()
@@ -169,7 +177,7 @@ class Xenstored:
             for client in self._stirred:
                 self._write(client)
             self._stirred.clear()
-            self._repo.backend.work()
+            more = work(busy=True)
 
     def _rest(self, alone: bool) -> None:
         self._idle = True

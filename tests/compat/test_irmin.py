@@ -58,6 +58,25 @@ def test_git_reads_what_a_store_wrote(require: Callable[[str], str], tmp_path: P
     repo.close()
 
 
+def test_git_finds_no_fault_in_large_directories_that_are_kept_as_differences(require: Callable[[str], str], tmp_path: Path) -> None:
+    program, rng = require("git"), random.Random(2)
+    git_store = Git(tmp_path / "s.git", "group", every=300)
+    store = Repo(BYTES, git_store).branch()
+    for number in range(1_200):
+        store.set(f"wide/k{rng.randrange(400)}", b"%d" % number)
+        if number % 7 == 0:
+            store.remove(f"wide/k{rng.randrange(400)}")
+        store.repo.settle()
+        git_store.work(busy=number % 2 == 0)
+    told = dict(store.tree().items())
+    store.repo.close()
+    git(program, tmp_path / "s.git", "fsck", "--full", "--strict")
+    packs = [git(program, tmp_path, "verify-pack", "-v", str(path)) for path in sorted((tmp_path / "s.git").rglob("*.idx"))]
+    assert any("chain length = 30:" in said for said in packs) and not any("chain length = 31:" in said for said in packs)
+    git(program, tmp_path, "clone", "-q", str(tmp_path / "s.git"), "copy")
+    assert {f"wide/{path.name}": path.read_bytes() for path in (tmp_path / "copy" / "wide").iterdir()} == told
+
+
 def test_a_store_reads_what_git_wrote(require: Callable[[str], str], tmp_path: Path) -> None:
     program = require("git")
     work = tmp_path / "work"

@@ -89,6 +89,8 @@ def test_the_tools_read_write_list_and_remove(tools: Tools, tmp_path: Path) -> N
         assert tools("list", "/a") == "b\n" and tools("list", "-p", "/a") == "/a/b\n"
         tools("chmod", "/a/b", "n0", "r1", "b2")
         assert "/a/b = \"both\"   (n0,r1,b2)" in tools("ls", "-p", "-f", "/")
+        tools("chmod", "@releaseDomain", "n0", "r7")
+        tools("chmod", "@something", "n0", "r7", fails=True)
         tools("exists", "/a/b/c")
         tools("exists", "/a/x", fails=True)
         assert "couldn't read path /a/x" in tools("read", "/a/x", fails=True)

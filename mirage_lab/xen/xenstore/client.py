@@ -81,7 +81,11 @@ class Client:
 
     def set_perms(self, path: str, perms: list[str]) -> None:  # type: ignore[valid-type]
         """Set the permissions, `["n0", "r1"]`."""
-        with self._connection.daemon.acting(self._connection, self._tid):
+        daemon = self._connection.daemon
+        if path.startswith("@"):
+            daemon.set_special(path, parse_perms(perms), 0)
+            return
+        with daemon.acting(self._connection, self._tid):
             self._connection.view(self._tid).set_perms(absolute(path, 0), parse_perms(perms))
 
     @contextmanager

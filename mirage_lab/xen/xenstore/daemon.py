@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from mirage_lab.irmin.commit import Commit
 from mirage_lab.runtime import RunQueue, World
@@ -19,11 +20,14 @@ from mirage_lab.xen.xenstore.client import Client
 from mirage_lab.xen.xenstore.connection import Connection, Watch
 from mirage_lab.xen.xenstore.history import History, of_world
 from mirage_lab.xen.xenstore.sessions import Sessions
-from mirage_lab.xen.xenstore.store import Node, Store, StoreError
+from mirage_lab.xen.xenstore.store import Node, Perms, Store, StoreError
 from mirage_lab.xen.xenstore.transaction import Engine
 
 __all__ = ["Connection", "Daemon", "Watch"]
 
+SPECIAL: Final = ("@introduceDomain", "@releaseDomain")
+SPECIALS: Final = "special"
+"""What their permissions are called among the sessions."""
 Before = tuple[tuple[str, int], set[tuple[Watch, str]], int]
 
 
@@ -74,6 +78,9 @@ class Daemon:
         self._waiting: dict[int, None] = {}
         self._watched: dict[str, list[tuple[Connection, Watch]]] = {}
         self._tid = 0
+        self.special: dict[str, Perms] = dict.fromkeys(SPECIAL, ((0, "n"),))
+        if sessions is not None:
+            self.special |= sessions.get(SPECIALS) or {}
         self._kinds = {op: world.recorder.kind(f"xenstore.{op}") for op in ("write", "rm", "mkdir", "setperms")}
         self._k_state = world.recorder.kind("xenbus.state")
         self.k_watch = world.recorder.kind("xenstore.watch")
@@ -141,6 +148,16 @@ class Daemon:
         if not self.introduced(domid):
             self._connections[domid] = Connection(self, domid, f"domain {domid}", None, lambda: None)
             self._special("@introduceDomain")
+
+    def set_special(self, name: str, perms: Perms, domid: int) -> None:
+        """Say who is told of domains that come (@introduceDomain) or go (@releaseDomain): dom0 alone at first (XSA-115).  Raises StoreError."""
+        if name not in self.special:
+            raise StoreError(errno.EINVAL, name)
+        if not self.store.owns(self.special[name], domid):
+            raise StoreError(errno.EACCES, name)
+        self.special[name] = perms
+        if self.sessions is not None:
+            self.sessions.put(SPECIALS, dict(self.special))
 
     def set_target(self, domid: int, target: int) -> None:
         """Let a domain do what another may; raises StoreError."""
@@ -256,7 +273,7 @@ class Daemon:
         for connection, watch in self._concerned(path, below=node is None):
             told = watch.concerns(path, below=node is None)
             seen = others.get(watch.path, others[path]) if node is None else node
-            if told is None or not self.store.allowed(seen, connection.domid, "r") or (tid and (watch, told) in self.told):
+            if told is None or not self.store.allowed(seen.perms, connection.domid, "r") or (tid and (watch, told) in self.told):
                 continue
             self.told.add((watch, told))
             connection.fire(watch, told)
@@ -293,4 +310,5 @@ class Daemon:
 
     def _special(self, name: str) -> None:
         for connection, watch in list(self._watched.get(name, ())):
-            connection.fire(watch, name)
+            if self.store.allowed(self.special[name], connection.domid, "r"):
+                connection.fire(watch, name)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["answer"]
 
 OK: Final = b"OK\0"
-SPECIAL: Final = ("@introduceDomain", "@releaseDomain")
 TOKEN: Final = 1_024
 FIRST_RESERVED: Final = 0x7FF0
 """Domids from here on name no domain (xen.h, DOMID_FIRST_RESERVED)."""
@@ -100,7 +99,10 @@ def _get_perms(connection: Connection, tid: int, payload: bytes) -> bytes:
 
 def _set_perms(connection: Connection, tid: int, payload: bytes) -> bytes:
     path, *perms = _strings(payload, max(payload.count(b"\0"), 1))
-    connection.view(tid).set_perms(absolute(path, connection.domid), parse_perms(perms), connection.domid)
+    if path[:1] == "@":
+        connection.daemon.set_special(path, parse_perms(perms), connection.domid)
+    else:
+        connection.view(tid).set_perms(absolute(path, connection.domid), parse_perms(perms), connection.domid)
     return OK
 
 
@@ -108,7 +110,7 @@ def _watched(connection: Connection, payload: bytes) -> tuple[str, str, str]:
     named, token = _strings(payload, 2)
     if len(token) > TOKEN:
         raise StoreError(errno.EINVAL, "the token is too long")
-    return (named if named in SPECIAL else absolute(named, connection.domid)), named, token
+    return (named if named in connection.daemon.special else absolute(named, connection.domid)), named, token
 
 
 def _watch(connection: Connection, tid: int, payload: bytes) -> bytes:

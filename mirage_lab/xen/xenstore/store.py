@@ -29,7 +29,7 @@ ENTRIES: Final = 1_000
 VALUE: Final = 2_048
 NOTHING: Final[dict[str, Node]] = {}
 PERMS: Final = 32
-_NAME = re.compile(r"[A-Za-z0-9@_+/\-.:]*", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9@_/\-]*", re.ASCII)
 _PERM = re.compile(r"([nrwb])(\d{1,5})", re.ASCII)
 
 
@@ -74,10 +74,11 @@ def show_perms(perms: Perms) -> list[str]:
 def absolute(path: str, domid: int) -> str:
     """Return the absolute path, checked: a relative one is below the domain's own.  Raises StoreError EINVAL.
 
-    A name that begins with @ is no path: it can only be watched (docs/misc/xenstore.txt, WATCH).
+    A name that begins with @ is no path: it can only be watched (docs/misc/xenstore.txt, WATCH).  What a path may have in it
+    is what both daemons of Xen let it have.
     """
     first = path[:1]
-    bad = not first or first == "@" or "//" in path or (path[-1] == "/" and path != "/") or len(path) > (ABS_PATH_MAX if first == "/" else REL_PATH_MAX)
+    bad = not first or first == "@" or "//" in path or (path[-1] == "/" and path != "/") or len(path) > (ABS_PATH_MAX - 1 if first == "/" else REL_PATH_MAX)
     if bad or not _NAME.fullmatch(path):
         raise StoreError(errno.EINVAL, f"path {path[:80]!r}")
     return path if first == "/" else f"/local/domain/{domid}/{path}"
@@ -96,11 +97,11 @@ def _with_parents(path: str) -> list[str]:
     return found
 
 
-def allowed(node: Node, domid: int, wanted: str) -> bool:
-    """True if the permissions of `node` let the domain read ("r") or write ("w")."""
-    if domid == 0 or node.perms[0][0] == domid:
+def allowed(perms: Perms, domid: int, wanted: str) -> bool:
+    """True if the permissions let the domain read ("r") or write ("w")."""
+    if domid == 0 or perms[0][0] == domid:
         return True
-    letter = next((letter for who, letter in node.perms[1:] if who == domid), node.perms[0][1])
+    letter = next((letter for who, letter in perms[1:] if who == domid), perms[0][1])
     return letter in ("b", wanted)
 
 
@@ -117,15 +118,16 @@ class View:
     targets: dict[int, int] = {}
     """Domains that may do what another may: the stub domain of a device model, what its domain may (SET_TARGET)."""
 
-    def allowed(self, node: Node, domid: int, wanted: str) -> bool:
-        """True if the domain, or the one it works for, may read ("r") or write ("w") a node."""
+    def allowed(self, perms: Perms, domid: int, wanted: str) -> bool:
+        """True if permissions let the domain, or the one it works for, read ("r") or write ("w")."""
         if not domid:
             return True
         target = self.targets.get(domid) if self.targets else None
-        return allowed(node, domid, wanted) or (target is not None and allowed(node, target, wanted))
+        return allowed(perms, domid, wanted) or (target is not None and allowed(perms, target, wanted))
 
-    def _owns(self, node: Node, domid: int) -> bool:
-        owner = node.perms[0][0]
+    def owns(self, perms: Perms, domid: int) -> bool:
+        """True if the domain, or the one it works for, may set these permissions."""
+        owner = perms[0][0]
         return domid in (0, owner) or self.targets.get(domid) == owner
 
     def _get(self, path: str, *, listing: bool = False) -> Node | None:
@@ -151,7 +153,7 @@ class View:
         node = self._get(path, listing=listing)
         if node is None:
             raise StoreError(self._why_missing(path, domid), path)
-        if not self.allowed(node, domid, wanted):
+        if not self.allowed(node.perms, domid, wanted):
             raise StoreError(errno.EACCES, path)
         return node
 
@@ -161,13 +163,13 @@ class View:
             path = parent_of(path)
             node = self._get(path)
             if node is not None:
-                return errno.ENOENT if self.allowed(node, domid, "r") else errno.EACCES
+                return errno.ENOENT if self.allowed(node.perms, domid, "r") else errno.EACCES
         return errno.ENOENT
 
     def exists(self, path: str, domid: int = 0) -> bool:
         """True if the domain can read a node there."""
         node = self._get(path)
-        return node is not None and self.allowed(node, domid, "r")
+        return node is not None and self.allowed(node.perms, domid, "r")
 
     def read(self, path: str, domid: int = 0) -> bytes:
         """Return a value."""
@@ -196,7 +198,7 @@ class View:
         if node is None:
             self._create("write", path, value, domid)
             return
-        if not self.allowed(node, domid, "w"):
+        if not self.allowed(node.perms, domid, "w"):
             raise StoreError(errno.EACCES, path)
         made = Node(value, node.perms, node.children, self.next_generation(), node.children_generation)
         self.put({path: made})
@@ -206,7 +208,7 @@ class View:
         """Make a node; one that is there stays as it is."""
         node = self._get(path)
         if node is not None:
-            if not self.allowed(node, domid, "w"):
+            if not self.allowed(node.perms, domid, "w"):
                 raise StoreError(errno.EACCES, path)
             return
         self._create("mkdir", path, b"", domid)
@@ -217,7 +219,7 @@ class View:
         while (node := self._get(holder or "/")) is None:
             missing.append(holder)
             holder, _, name = holder.rpartition("/")
-        if not self.allowed(node, domid, "w"):
+        if not self.allowed(node.perms, domid, "w"):
             raise StoreError(errno.EACCES, path)
         perms = node.perms if domid == 0 else ((domid, node.perms[0][1]), *node.perms[1:])
         if domid:
@@ -240,10 +242,10 @@ class View:
         node = self._get(path)
         if node is None:
             above = self._get(parent_of(path))
-            if above is None or not self.allowed(above, domid, "r"):
+            if above is None or not self.allowed(above.perms, domid, "r"):
                 raise StoreError(self._why_missing(path, domid), path)
             return
-        if not self.allowed(node, domid, "w"):
+        if not self.allowed(node.perms, domid, "w"):
             raise StoreError(errno.EACCES, path)
         removed = self._subtree(path, node)
         holder = parent_of(path)
@@ -272,7 +274,7 @@ class View:
     def set_perms(self, path: str, perms: Perms, domid: int = 0) -> None:
         """Set the permissions; only the owner and dom0 may, and only dom0 may give a node away."""
         node = self._look(path, domid, "r")
-        if not self._owns(node, domid):
+        if not self.owns(node.perms, domid):
             raise StoreError(errno.EACCES, path)
         if domid and perms[0][0] != node.perms[0][0]:
             raise StoreError(errno.EPERM, path)

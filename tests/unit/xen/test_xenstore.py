@@ -303,6 +303,19 @@ def test_names_that_begin_with_an_at_sign_are_reserved_for_what_happens_to_domai
     for op, rest in ((wire.WRITE, b"value"), (wire.READ, b""), (wire.MKDIR, b""), (wire.RM, b"")):
         assert ring.ask(op, b"@releaseDomain\0" + rest) == b"EINVAL\0"
     assert ring.ask(wire.WATCH, b"@anything\0token\0") == b"EINVAL\0"
+    with pytest.raises(StoreError, match="@anything: EINVAL"):
+        ring.daemon.set_special("@anything", ((0, "n"),), 0)
+
+
+def test_a_path_is_what_the_daemons_of_xen_take_for_one() -> None:
+    """Read off xenstored and oxenstored 4.17, character by character."""
+    ring = Ring()
+    taken = "".join(chr(code) for code in range(1, 256) if ring.ask(wire.MKDIR, b"data/c" + bytes([code]) + b"x\0") == b"OK\0")
+    assert taken == "-/0123456789@ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+    for path in (b"/@x", b"data/a", b"a" * 2_048, b"/" + b"a" * 3_070):
+        assert ring.ask(wire.READ, path + b"\0") in (b"ENOENT\0", b"EACCES\0")
+    for path in (b"", b"/a//b", b"/a/", b"@x", b"a" * 2_049, b"/" + b"a" * 3_071):
+        assert ring.ask(wire.READ, path + b"\0") == b"EINVAL\0"
 
 
 def test_domains_that_come_and_go_are_told_to_who_watches_for_them() -> None:
@@ -318,8 +331,13 @@ def test_domains_that_come_and_go_are_told_to_who_watches_for_them() -> None:
     ring.replies()
     assert seen[2:] == ["@introduceDomain"] and client.list("/") == ["local", "tool", "vm", "libxl"]
     ring.daemon.release(Domid(4))
-    assert [payload for _, _, payload in ring.replies()] == [b"@releaseDomain\0gone\0"]
+    assert not ring.replies(), "a domain is told when dom0 lets it read that"
     assert seen[3:] == ["@releaseDomain"]
+    assert ring.ask(wire.SET_PERMS, b"@releaseDomain\0n3\0") == b"EACCES\0"
+    client.set_perms("@releaseDomain", ["n0", f"r{GUEST}"])
+    ring.daemon.introduce(Domid(4), memoryview(bytearray(4096)), lambda: None, "other")
+    ring.daemon.release(Domid(4))
+    assert [payload for _, _, payload in ring.replies()] == [b"@releaseDomain\0gone\0"]
 
 
 def test_a_transaction_that_met_another_is_told_eagain_over_the_ring_and_changed_nothing() -> None:

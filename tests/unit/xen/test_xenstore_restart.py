@@ -211,6 +211,17 @@ def test_what_dom0_watches_is_told_after_a_restart() -> None:
     assert seen == ["/local/domain/7/x", "/local/domain/7/x"]
 
 
+def test_who_may_be_told_of_domains_that_go_is_told_after_a_restart_too() -> None:
+    guest = Guest()
+    guest.ask(wire.WATCH, "@releaseDomain", "token")
+    guest.taken()
+    guest.dom0.set_perms("@releaseDomain", ["n0", "r7"])
+    guest.restart()
+    guest.daemon.introduce(Domid(8), memoryview(bytearray(4096)), lambda: None, "other")
+    guest.daemon.release(Domid(8))
+    assert guest.taken() == [(wire.WATCH_EVENT, b"@releaseDomain\0token\0")]
+
+
 def test_owners_are_counted_again() -> None:
     guest = Guest()
     for n in range(5):

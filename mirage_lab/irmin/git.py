@@ -9,6 +9,7 @@ its lock, removes locks that a killed process left, and replays the log.  Git ob
 from __future__ import annotations
 
 import os
+from itertools import accumulate
 from pathlib import Path
 from typing import Final, Literal
 
@@ -36,12 +37,15 @@ EVERY: Final = 2_000
 PACKS: Final = 24
 """Packs at which the small ones are joined."""
 SMALL: Final = 16 << 20
+"""Bytes of a pack that is not joined with others, and of packs that are, at once."""
 MANY: Final = 2 * PACKS
 """Packs at which they are joined even if somebody waits."""
 FEW: Final = 16
 """Commits that `work` encodes."""
 SPILL: Final = 1_000
 """Commits encoded by `work` that become a pack."""
+NEAR: Final = 64
+"""The last of them, whose trees those of the next are made of."""
 _NUMBERS: Final = {COMMIT: 1, TREE: 2, BLOB: 3}
 
 Sync = Literal["commit", "group", "never"]
@@ -94,7 +98,7 @@ class Git(Backend):
             self._logged: list[Commit] = []
             self._numbers: dict[Commit, int] = {}
             self._packing = Packing(self.objects)
-            self._prepared = self._spilled = 0
+            self._prepared = self._spilled = self._shallow = 0
             self._waiting: list[bytes] = []
             self._before: dict[str, Commit | None] = {}
             self._settled = 0
@@ -225,8 +229,7 @@ class Git(Backend):
             return
         size = len(self._log)
         try:
-            for record in self._waiting:
-                self._log.append(record)
+            self._log.append(*self._waiting)
             self._log.sync()
         except StoreError:
             self._log.back_to(size)
@@ -250,33 +253,34 @@ class Git(Backend):
         self._spill()
         self._write_refs()
         self._log.clear()
-        for commit in self._logged:
-            commit.stored(self.objects)
-            self.objects.keep(commit)
         self._logged.clear()
         self._numbers.clear()
-        self._prepared = self._spilled = 0
+        self._prepared = self._spilled = self._shallow = 0
         self._due = self.every
         self.trouble = None
         self._join(most)
 
     def work(self, *, busy: bool = False) -> bool:
-        """Encode a few of the commits that are in the log; `busy`: none while it is short, and twice what is new when it is half as long as it may be."""
+        """Encode a few of the commits that are in the log; `busy`: none while it is short, then as many as leave none when it is as long as it may be."""
         logged = self._settled if self._waiting else len(self._logged)
-        self._prepare(min(max(2 * logged - self._due, 0) if busy else self._prepared + FEW, logged))
-        if self._prepared >= self._spilled + SPILL:
-            self._spilled = self._prepared
+        self._prepare(min(max((4 * logged - self._due) // 3, 0) if busy else self._prepared + FEW, logged))
+        if self._prepared >= self._spilled + SPILL and self.trouble is None:
             try:
-                self._spill()
+                self._spill(NEAR)
             except StoreError as error:
                 self.trouble = error
         return self._prepared < logged
 
-    def _spill(self) -> None:
-        """Write what is encoded to a pack; nobody refers to it before the checkpoint."""
+    def _spill(self, near: int = 0) -> None:
+        """Write what is encoded to a pack; nobody refers to it before the checkpoint.  The newest `near` commits stay in memory too."""
         write_pack(self.path / "objects" / "pack", self._packing.entries.items())
         self._packing.stored()
         self._git.object_store._update_pack_cache()
+        self._spilled = self._prepared
+        for commit in self._logged[self._shallow : self._spilled - near]:
+            commit.stored(self.objects)
+            self.objects.keep(commit)
+        self._shallow = self._spilled - near
 
     def _prepare(self, until: int) -> None:
         for commit in self._logged[self._prepared : until]:
@@ -305,10 +309,11 @@ class Git(Backend):
             synced_directory(target.parent)
 
     def _join(self, most: int) -> None:
-        packs = sorted((self.path / "objects" / "pack").glob("pack-*.pack"))
-        small = [path for path in packs if path.stat().st_size < SMALL]
+        sizes = sorted((path.stat().st_size, path) for path in (self.path / "objects" / "pack").glob("pack-*.pack"))
+        small = [(size, path) for size, path in sizes if size < SMALL]
         if len(small) >= most:
-            join_packs(self.path / "objects" / "pack", small)
+            sums = accumulate(size for size, _ in small)
+            join_packs(self.path / "objects" / "pack", [path for (_, path), together in zip(small, sums) if together < 2 * SMALL])
             self._git.object_store._update_pack_cache()
 
     def close(self) -> None:

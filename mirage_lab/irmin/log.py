@@ -55,7 +55,7 @@ class Log:
                 raise StoreError(f"{self.path.name} is no log of irmin: it begins with {data[:12]!r}")
             os.ftruncate(self._file, 0)
             self._end = 0
-            self.append(HEADER, framed=False)
+            self._append(HEADER)
             data = HEADER
         self.frames, self._end, self.recovered = read_frames(data)
         if self._end < len(data):
@@ -64,9 +64,11 @@ class Log:
     def __len__(self) -> int:
         return self._end - len(HEADER)
 
-    def append(self, payload: bytes, framed: bool = True) -> None:
-        """Write a frame; raises StoreError when it cannot be written whole, and then nothing of it is there."""
-        data = frame(payload) if framed else payload
+    def append(self, *payloads: bytes) -> None:
+        """Write frames; raises StoreError when they cannot be written whole, and then nothing of them is there."""
+        self._append(b"".join(map(frame, payloads)))
+
+    def _append(self, data: bytes) -> None:
         try:
             os.lseek(self._file, self._end, os.SEEK_SET)
             written = 0

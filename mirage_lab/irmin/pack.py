@@ -127,10 +127,11 @@ def write_pack(directory: Path, entries: Iterable[tuple[bytes, bytes]]) -> Path 
         at += len(data)
     if not rows:
         return None
+    rows.sort()
     body = b"".join([b"PACK" + struct.pack(">LL", 2, len(rows)), *parts])
     trailer = hashlib.sha1(body, usedforsecurity=False).digest()
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"pack-{hashlib.sha1(b''.join(sorted(row[0] for row in rows)), usedforsecurity=False).hexdigest()}.pack"
+    path = directory / f"pack-{hashlib.sha1(b''.join([row[0] for row in rows]), usedforsecurity=False).hexdigest()}.pack"
     if path.exists() and path.with_suffix(".idx").exists():
         return path
     made = [directory / "tmp_irmin_pack", directory / "tmp_irmin_idx"]
@@ -140,7 +141,7 @@ def write_pack(directory: Path, entries: Iterable[tuple[bytes, bytes]]) -> Path 
             file.write(trailer)
             _sync(file)
         with made[1].open("wb") as file:
-            file.write(index_of(sorted(rows), trailer))
+            file.write(index_of(rows, trailer))
             _sync(file)
         made[0].rename(path)
         made[1].rename(path.with_suffix(".idx"))
@@ -154,16 +155,14 @@ def write_pack(directory: Path, entries: Iterable[tuple[bytes, bytes]]) -> Path 
 
 def index_of(rows: list[tuple[bytes, int, int]], trailer: bytes) -> bytes:
     """Return the index of a pack: rows are (name, offset, CRC-32), in the order of names.  Packs of 2 GiB and more are not made."""
-    if rows and rows[-1][1] >= 1 << 31:
+    names, offsets, crcs = zip(*rows) if rows else ((), (), ())
+    if offsets and max(offsets) >= 1 << 31:
         raise StoreError("a pack of more than 2 GiB")
     counts = [0] * 256
-    for name, _, _ in rows:
+    for name in names:
         counts[name[0]] += 1
-    parts = [b"\377tOc", struct.pack(">L", 2), struct.pack(">256L", *accumulate(counts))]
-    parts += [name for name, _, _ in rows]
-    parts += [struct.pack(">L", crc) for _, _, crc in rows]
-    parts += [struct.pack(">L", offset) for _, offset, _ in rows]
-    body = b"".join([*parts, trailer])
+    head = b"\377tOc" + struct.pack(">L256L", 2, *accumulate(counts))
+    body = b"".join([head, *names, struct.pack(f">{len(crcs)}L", *crcs), struct.pack(f">{len(offsets)}L", *offsets), trailer])
     return body + hashlib.sha1(body, usedforsecurity=False).digest()
 
 

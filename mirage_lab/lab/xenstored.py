@@ -36,7 +36,7 @@ IDLE: Final = 0.3
 """Seconds without a request after which git sees everything."""
 PAUSE: Final = 0.002
 """Seconds without a request after which what git is to see is encoded."""
-LOGGED: Final = 8_000
+LOGGED: Final = 40_000
 """Commits in the log of a database, at most: while everybody asks, they wait there."""
 
 

@@ -80,6 +80,7 @@ def test_a_long_line_of_commits_has_its_trees_made_when_one_is_looked_at() -> No
 def histories(path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[bytes, dict[str, bytes]]:
     """Make a store with a large directory that changes, and go back and forth; return the values of each commit by its name."""
     monkeypatch.setattr("mirage_lab.irmin.git.SPILL", 20)
+    monkeypatch.setattr("mirage_lab.irmin.git.NEAR", 6)
     git = Git(path, "group", every=90)
     repo = Repo(BYTES, git)
     store = repo.branch()
@@ -150,6 +151,7 @@ def test_an_object_that_two_packs_have_as_differences_of_each_other_is_taken_fro
 
 def test_packs_that_were_written_before_a_checkpoint_lose_nothing_when_it_never_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mirage_lab.irmin.git.SPILL", 10)
+    monkeypatch.setattr("mirage_lab.irmin.git.NEAR", 3)
     git = Git(tmp_path / "store", "group", every=1_000)
     repo = Repo(BYTES, git)
     store = repo.branch()
@@ -168,6 +170,7 @@ def test_packs_that_were_written_before_a_checkpoint_lose_nothing_when_it_never_
 
 def test_a_pack_that_cannot_be_written_early_is_no_trouble_but_for_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mirage_lab.irmin.git.SPILL", 10)
+    monkeypatch.setattr("mirage_lab.irmin.git.NEAR", 3)
     git = Git(tmp_path, "group")
     repo = Repo(BYTES, git)
     store = repo.branch()

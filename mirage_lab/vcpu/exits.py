@@ -14,6 +14,8 @@ class Why(Enum):
     """The guest asks: vmcall or vmmcall on x86, hvc on ARM; the program counter is behind it."""
     FIRMWARE = "firmware"
     """The guest asks what firmware would answer: hvc #0 or smc on ARM (PSCI); the program counter is behind it."""
+    SYSCALL = "syscall"
+    """syscall of x86-64, which Unicorn leaves to us; the program counter is behind it, and nothing else has happened."""
     MSR = "msr"
     """rdmsr or wrmsr; the program counter is behind it, and a read waits for its answer in the registers."""
     IO = "io"

@@ -20,6 +20,16 @@ __all__ = ["EFER", "GENERAL", "IF", "X86"]
 
 EFER: Final = 0xC000_0080
 IF: Final = 1 << 9
+PE: Final = 1
+SCE: Final = 1
+STAR, LSTAR, SFMASK = 0xC000_0081, 0xC000_0082, 0xC000_0084
+FLAT_CODE: Final = 0xA0_9B00
+FLAT_DATA: Final = 0xC0_9300
+"""Attributes of the segments that syscall loads, as a descriptor has them."""
+RING: Final = 3
+ADDSEG: Final = 1 << 6
+LONG_CODE: Final = 1 << 15 | 1 << 5 | 1 << 4
+"""What Unicorn has of the mode, beside PE << 7: the ring; that segments have bases; that code is of 64 bits, and of 32, and stacks are."""
 GENERAL: Final = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)), "rip", "eflags")
 _HYPERCALLS: Final = (b"\x0f\x01\xc1", b"\x0f\x01\xd9")
 _WITH_ERROR: Final = frozenset({8, 10, 11, 12, 13, 14, 17, 21})
@@ -27,7 +37,8 @@ _BEFORE: Final = 24
 """Bytes before an rdmsr in which its number is loaded."""
 _PROBE: Final = 0x5A5A_1234_0BAD_F00D
 _NO_EXCEPTION: Final = struct.pack("<i", -1)
-_errors: dict[int, int] = {}
+_places: dict[str, int] = {}
+"""Where in what Unicorn saves something lies."""
 
 Cpuid = Callable[[int, int], tuple[int, int, int, int]]
 
@@ -58,7 +69,8 @@ class X86(Cpu):
         self._mode: tuple[int, int, int, int] | None = None
         self._ends = emulator.batch("rax", "rdx")
         self._leaf = emulator.batch("rax", "rcx")
-        self._error_at = _errors.get(0) or _errors.setdefault(0, self._find_error())
+        self._error_at = _places.get("error") or _places.setdefault("error", self._find_error())
+        self._hidden_at = _places.get("hidden") or _places.setdefault("hidden", self._find_hidden())
 
     # memory and mode ---------------------------------------------------------------------------------------------
 
@@ -199,12 +211,18 @@ class X86(Cpu):
                     self._msr_sites[site] = self.emulator.on_code(site, site, self._msr)
                 at = data.find(opcode, at + 1)
 
-    def watch_msr_only(self, number: int) -> None:
-        """From now on exit at those alone that read this one, as `mov ecx, number` before it tells: each that is watched delays every instruction."""
-        loads = b"\xb9" + number.to_bytes(4, "little")
+    def watch_msrs_only(self, read: int, written: int | None = None) -> None:
+        """From now on exit at those alone that read one and write the other, as `mov ecx, number` before them tells.
+
+        Each that is watched delays every instruction.
+        """
+        loads = {0x32: b"\xb9" + read.to_bytes(4, "little")}
+        if written is not None:
+            loads[0x30] = b"\xb9" + written.to_bytes(4, "little")
         for site, hook in list(self._msr_sites.items()):
             before = self.physical(max(0, site - _BEFORE), min(site, _BEFORE) + 2)
-            if before is None or loads not in bytes(before) or before[-1] != 0x32:
+            load = None if before is None else loads.get(before[-1])
+            if before is None or load is None or load not in bytes(before):
                 self.emulator.unhook(hook)
                 del self._msr_sites[site]
         self.emulator.forget_code()
@@ -235,6 +253,17 @@ class X86(Cpu):
         at = saved.find(struct.pack("<3Q", *(_PROBE + n for n in range(3))))
         return at - 16 if at >= 16 else -1
 
+    def _find_hidden(self) -> int:
+        """Find where the flags of the mode lie, which the six segments follow, es first, then cs and ss: there changes what PE changes."""
+        cr0, before = self.emulator.read("cr0"), self.emulator.save()
+        self.write("cr0", cr0 ^ PE)
+        after = self.emulator.save()
+        self.write("cr0", cr0)
+        self.emulator.restore(before)
+        words = zip(struct.iter_unpack("<I", before[: len(before) & ~3]), struct.iter_unpack("<I", after[: len(after) & ~3]))
+        found = [4 * at for at, ((was,), (now,)) in enumerate(words) if (was ^ now) & ~ADDSEG == PE << 7]
+        return found[0] if len(found) == 1 else -1
+
     def _error(self, vector: int) -> int | None:
         """Return the error code of the exception that just happened, and have Unicorn forget it: two in a row are no double fault."""
         if self._error_at < 0:
@@ -257,10 +286,12 @@ class X86(Cpu):
             return False
         low, selector, ist, kind, middle, high = struct.unpack_from("<HHBBHI", gate)
         rsp, ss, cs = self.read("rsp"), self.read("ss"), self.read("cs")
-        stack = rsp
-        if ist & 7:
+        stack, (ring, attributes) = rsp, self._code_segment(selector)
+        if ring < 0 or ring > cs & 3 or (ring < cs & 3 and self._hidden_at < 0):
+            return False
+        if ist & 7 or ring < cs & 3:
             _, tss, _, _ = emulator.read("tr")
-            found = self.load(tss + 0x24 + 8 * ((ist & 7) - 1), 8)
+            found = self.load(tss + (0x24 + 8 * ((ist & 7) - 1) if ist & 7 else 4 + 8 * ring), 8)
             if found is None:
                 return False
             stack = int.from_bytes(found, "little")
@@ -271,8 +302,46 @@ class X86(Cpu):
         stack = (stack & ~15) - len(frame)
         if not self.store(stack, frame):
             return False
-        self._enter(low | middle << 16 | high << 32, stack, flags, kind, selector)
+        if ring < cs & 3:
+            self._inward(selector, ring, attributes)
+        self._enter(low | middle << 16 | high << 32, stack, flags, kind)
         return True
+
+    def _code_segment(self, selector: int) -> tuple[int, int]:
+        """Return ring and attributes of a code segment of long mode; (-1, 0) if there is none."""
+        _, base, limit, _ = self.emulator.read("gdtr")
+        found = self.load(base + (selector & ~7), 8) if selector & ~7 and selector | 7 <= limit else None
+        if found is None or found[5] & 0x98 != 0x98 or not found[6] & 0x20:
+            return -1, 0
+        return found[5] >> 5 & 3, int.from_bytes(found[4:], "little") & 0x00F0_FF00
+
+    def watch_syscalls(self) -> None:
+        """Exit at each syscall: Unicorn does nothing for them."""
+        self.emulator.on_syscall(lambda: self._stop(Exit(Why.SYSCALL)))
+
+    def system_call(self) -> bool:
+        """Do what syscall does (AMD64 Architecture Programmer's Manual, volume 3), whose program counter is behind it already; False where there is none."""
+        if not self.emulator.msr(EFER) & SCE or self._hidden_at < 0:
+            self.write("rip", self.read("rip") - 2)
+            return False
+        star, lstar, mask = (self.emulator.msr(number) for number in (STAR, LSTAR, SFMASK))
+        flags, selector = self.read("eflags"), star >> 32 & 0xFFFC
+        self._inward(selector, 0, FLAT_CODE, selector + 8, FLAT_DATA)
+        self.write("rcx", self.read("rip"))
+        self.write("r11", flags)
+        self.write("eflags", flags & ~mask)
+        self.write("rip", lstar)
+        return True
+
+    def _inward(self, selector: int, ring: int, attributes: int, ss: int = 0, ss_attributes: int = 0) -> None:
+        """Go to a code segment of an inner ring: Unicorn's registers do not lead there, what it saves does."""
+        saved = bytearray(self.emulator.save())
+        at = self._hidden_at
+        (flags,) = struct.unpack_from("<I", saved, at)
+        struct.pack_into("<I", saved, at, flags & ~(RING | ADDSEG) | ring | LONG_CODE)
+        struct.pack_into("<IIQII", saved, at + 32, selector & ~3 | ring, 0, 0, 0xFFFF_FFFF, attributes)
+        struct.pack_into("<IIQII", saved, at + 56, ss | ring, 0, 0, 0xFFFF_FFFF, ss_attributes | ring << 13)
+        self.emulator.restore(bytes(saved))
 
     def _deliver32(self, vector: int, error: int | None) -> bool:
         emulator = self.emulator
@@ -280,7 +349,7 @@ class X86(Cpu):
         gate = self.load(base + 8 * vector, 8) if 8 * vector + 7 <= limit else None
         if gate is None or not gate[5] & 0x80 or gate[5] & 0x1F not in (14, 15):
             return False
-        low, selector, _, kind, high = struct.unpack("<HHBBH", gate)
+        low, _, _, kind, high = struct.unpack("<HHBBH", gate)
         flags = self.read("eflags")
         frame = struct.pack("<3I", self.read("rip") & 0xFFFF_FFFF, self.read("cs"), flags & 0xFFFF_FFFF)
         if error is not None:
@@ -288,10 +357,10 @@ class X86(Cpu):
         stack = (self.read("rsp") & 0xFFFF_FFFF) - len(frame)
         if not self.store(stack, frame):
             return False
-        self._enter(low | high << 16, stack, flags, kind, selector)
+        self._enter(low | high << 16, stack, flags, kind)
         return True
 
-    def _enter(self, handler: int, stack: int, flags: int, kind: int, selector: int) -> None:
+    def _enter(self, handler: int, stack: int, flags: int, kind: int) -> None:
         self.write("rsp", stack)
         cleared = 0x14100 | (IF if kind & 0x1F == 14 else 0)  # TF, NT, RF
         self.write("eflags", flags & ~cleared)

@@ -1,17 +1,17 @@
 """pvhbuilder: fills the memory of a PVH guest before it first runs (tools/libs/guest: xg_dom_x86.c, bootlate_hvm).
 
     its segments at their physical addresses │ hvm_start_info, memory map, command line, ramdisk │ ... │ xenstore ring │ console ring │
-                                               the next page behind the kernel                  the last pages of RAM
+                                               the next page behind the kernel                  the last pages of RAM, before them the ACPI tables
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from mirage_lab.xen.abi import acpi, hvm
 from mirage_lab.xen.abi import grant_table as gnt
-from mirage_lab.xen.abi import hvm
 from mirage_lab.xen.abi.xen import PAGE_SHIFT, PAGE_SIZE, Pfn
-from mirage_lab.xen.arch.x86.pvh import Pvh
+from mirage_lab.xen.arch.x86.pvh import LAPIC, Pvh
 from mirage_lab.xen.dom0.builder import Built, unbound
 from mirage_lab.xen.dom0.elf import ImageError, read_elf
 from mirage_lab.xen.hypervisor import Domain, Hypervisor
@@ -21,7 +21,7 @@ __all__ = ["LARGEST_MIB", "build_pvh"]
 LARGEST_MIB: Final = 3_072
 """Above lie the local APIC and what a guest has mapped."""
 SPECIAL: Final = 8
-"""Pages at the end of RAM that are not the guest's: the rings."""
+"""Pages at the end of RAM that are not the guest's: the ACPI tables and the rings."""
 LONGEST_CMDLINE: Final = 2_048
 
 
@@ -42,6 +42,8 @@ def build_pvh(xen: Hypervisor, domain: Domain, data: bytes, cmdline: str, ramdis
     end = max(segment.physical + segment.size for segment in elf.segments)
     regions = [(0, ram, hvm.E820_RAM), (ram, SPECIAL << PAGE_SHIFT, hvm.E820_RESERVED)]
     start_info = _start_info(memory.view, -(-end // PAGE_SIZE) * PAGE_SIZE, ram, regions, cmdline, ramdisk)
+    found = acpi.tables(ram, LAPIC)
+    memory.view[ram : ram + len(found)] = found
     store_port, console_port = unbound(domain), unbound(domain)
     for ref, pfn in ((gnt.GREF_CONSOLE, console), (gnt.GREF_XENSTORE, store)):
         gnt.ENTRY.pack_into(domain.grants.frames[0], ref * gnt.ENTRY_SIZE, gnt.GTF_PERMIT_ACCESS, 0, memory.mfn(pfn))
@@ -64,7 +66,7 @@ def _start_info(view: memoryview, at: int, ram: int, regions: list[tuple[int, in
     if (module + len(ramdisk) if ramdisk else line + len(text)) > ram:
         what = "hvm_start_info and its ramdisk" if ramdisk else "hvm_start_info"
         raise ImageError(f"there is no room for {what} behind its kernel: give it more memory")
-    hvm.START_INFO.pack_into(view, at, hvm.START_MAGIC, 1, 0, bool(ramdisk), modules if ramdisk else 0, line, 0, memmap, len(regions), 0)
+    hvm.START_INFO.pack_into(view, at, hvm.START_MAGIC, 1, 0, bool(ramdisk), modules if ramdisk else 0, line, ram, memmap, len(regions), 0)
     if ramdisk:
         hvm.MODLIST_ENTRY.pack_into(view, modules, module, len(ramdisk), 0, 0)
         view[module : module + len(ramdisk)] = ramdisk

@@ -278,6 +278,17 @@ def test_the_watchdog_gets_through_a_hook() -> None:
         cpu.run(100)
 
 
+def test_of_the_msrs_one_can_be_read_and_another_written() -> None:
+    """mov ecx, 0x1b; rdmsr; wrmsr; mov ecx, 0x40000000; rdmsr; wrmsr; hlt: the bytes before tell which."""
+    code = "b91b0000000f320f30" + "90" * 30 + "b9000000400f320f30" + "f4"
+    cpu, _ = cpu_with(code)
+    cpu.watch_msrs(CODE, bytes.fromhex(code))
+    cpu.watch_msrs_only(0x1B, 0x4000_0000)
+    found = [cpu.run(100) for _ in range(3)]
+    assert [(each.why, each.number, each.value is None) for each in found[:2]] == [(Why.MSR, 0x1B, True), (Why.MSR, 0x4000_0000, False)]
+    assert found[2].why is Why.HALT
+
+
 def test_of_the_msrs_one_can_be_watched_alone() -> None:
     """mov ecx, 0x1b; rdmsr; mov ecx, 0x40000000; wrmsr; hlt"""
     code = "b91b0000000f32" + "b9000000400f30" + "f4"
@@ -285,7 +296,7 @@ def test_of_the_msrs_one_can_be_watched_alone() -> None:
     cpu.watch_msrs(CODE, bytes.fromhex(code))
     assert [cpu.run(100).why for _ in range(3)] == [Why.MSR, Why.MSR, Why.HALT]
     cpu.write("rip", CODE)
-    cpu.watch_msr_only(0x1B)
+    cpu.watch_msrs_only(0x1B)
     found = cpu.run(100)
     assert (found.why, found.number) == (Why.MSR, 0x1B)
     assert cpu.run(100).why is Why.HALT

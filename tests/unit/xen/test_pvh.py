@@ -12,7 +12,7 @@ from mirage_lab import Lab, guest_image, ms, seconds
 from mirage_lab.lab.said import LabError
 from mirage_lab.xen.dom0.elf import ImageError, read_elf
 from mirage_lab.xen.dom0.toolstack import ToolstackError
-from tests.machinecode import BASE, call, elf32, imm, note, says
+from tests.machinecode import BASE, Program64, call, elf32, imm, note, says
 
 
 def booted(code: bytes, *, run: int = ms(10), memory_mib: int = 8) -> Lab:
@@ -76,6 +76,7 @@ def test_halting_with_interrupts_off_ends_the_domain() -> None:
     ("code", "said"),
     [
         (b"\x0f\x0b", "an instruction that is none at 0x100000"),
+        (b"\x0f\x05", "an instruction that is none at 0x100000"),
         (b"\x31\xc9\xf7\xf1", "division by zero at 0x100002"),
         (b"\xea" + imm(0) + b"\x33\x00", "a general protection fault"),
         (b"\xb8" + imm(0x7000_0000) + b"\xff\xe0", "0x7000000"),
@@ -85,6 +86,62 @@ def test_a_guest_that_faults_is_crashed_and_says_why(code: bytes, said: str) -> 
     lab = booted(code)
     assert lab.vm("guest").state == "crashed"
     assert said in str(lab.vm("guest").why())
+
+
+def test_a_program_in_ring_3_calls_its_kernel_and_faults_into_it() -> None:
+    """syscall enters at LSTAR, a page fault at its gate with the stack of the TSS: in ring 0, where cr2 and cr3 may be read; sysretq and iretq leave."""
+    seen, user_stack, kernel_stack, missing = 0x7C_0000, 0x74_0000, 0x72_0000, 0x5000_0000
+
+    def keep(at: int) -> bytes:
+        return b"\x89\x04\x25" + imm(seen + 4 * at)  # mov [..], eax
+
+    program = Program64()
+    user = program.at(b"\x0f\x05" + b"\x8c\xc8" + keep(10) + b"\x8b\x04\x25" + imm(missing))  # syscall; mov eax, cs; mov eax, [missing]
+    entry = b"\x0f\x20\xd8" + keep(6) + b"\x8c\xd0" + keep(7) + b"\x89\xc8" + keep(8) + b"\x44\x89\xd8" + keep(9)  # cr3, ss, ecx, r11d
+    lstar = program.at(entry + b"\x48\x0f\x07")  # sysretq
+    handler = Program64()
+    handler.code = b"\x8c\xc8" + keep(0) + b"\x0f\x20\xd0" + keep(1)  # cs, cr2
+    for at, offset in ((2, 0), (3, 16), (4, 32)):
+        handler.code += b"\x48\x8b\x44\x24" + bytes([offset]) + keep(at)  # error code, cs, rsp
+    handler.code += b"\x48\x89\xe0" + keep(5)
+    handler.call(29, 2, program.at(bytes(4)))
+    fault = program.at(handler.code)
+    tss = program.at(struct.pack("<IQ", 0, kernel_stack).ljust(104, b"\0"))
+    segments = (0, 0xAF_9B00_0000_FFFF, 0xCF_9300_0000_FFFF, 0, 0xCF_F300_0000_FFFF, 0xAF_FB00_0000_FFFF, 103 | tss << 16 | 0x89 << 40, 0)
+    gdtr = program.at(struct.pack("<HI4x", 63, program.at(struct.pack("<8Q", *segments))))
+    gate = struct.pack("<HHBBHQ", fault & 0xFFFF, 8, 0, 0x8E, fault >> 16, 0)
+    idtr = program.at(struct.pack("<HI4x", 15 * 16 - 1, program.at(bytes(14 * 16) + gate)))
+    program += b"\x0f\x01\x14\x25" + imm(gdtr) + b"\x0f\x01\x1c\x25" + imm(idtr) + b"\x66\xb8\x30\0\x0f\0\xd8"  # lgdt, lidt, ltr 0x30
+    for number, low, high in ((0xC000_0081, 0, 0x18_0008), (0xC000_0082, lstar, 0), (0xC000_0084, 0x400, 0)):
+        program += b"\xb9" + imm(number) + b"\xb8" + imm(low) + b"\xba" + imm(high) + b"\x0f\x30"
+    program += b"\xb9" + imm(0xC000_0080) + b"\x0f\x32\x0c\x01\x0f\x30"  # EFER.SCE
+    program += b"\x6a\x23\x68" + imm(user_stack) + b"\x68" + imm(0x402) + b"\x6a\x2b\x68" + imm(user) + b"\x48\xcf"  # to ring 3, with DF
+    with Lab(seed=1) as lab:
+        lab.create(guest_image(program.image(), memory_mib=8)).unpause()
+        lab.run(ms(10))
+        assert lab.vm("guest").state == "shutdown", dmesg(lab)
+        told = struct.unpack("<11I", lab.machine.toolstack.domain(1).memory.view[seen : seen + 44])
+    assert told[6:] == (Program64.TABLES, 0x10, user + 2, 0x402, 0x2B)
+    assert told[:6] == (8, missing, 4, 0x2B, user_stack, kernel_stack - 48)
+
+
+def test_acpi_tables_lead_to_its_local_apic() -> None:
+    """Every table adds up to zero; RSDP, XSDT, FADT and DSDT, MADT, as ACPICA and Linux look for them."""
+    with Lab(seed=1) as lab:
+        lab.create(guest_image(elf32(b"\xf4"), memory_mib=8)).unpause()
+        memory = lab.machine.toolstack.domain(1).memory.view
+
+        def table(at: int) -> tuple[bytes, bytes]:
+            data = bytes(memory[at : at + struct.unpack_from("<I", memory, at + 4)[0]])
+            assert sum(data) & 0xFF == 0
+            return data[:4], data[36:]
+
+        (rsdp,) = [at for at in range(0, len(memory), 16) if memory[at : at + 8] == b"RSD PTR "]
+        assert rsdp >= (8 << 20) - (8 << 12) and sum(memory[rsdp : rsdp + 20]) & 0xFF == 0 and sum(memory[rsdp : rsdp + 36]) & 0xFF == 0
+        signature, pointers = table(struct.unpack_from("<Q", memory, rsdp + 24)[0])
+        (fadt, fixed), (madt, processors) = (table(at) for at in struct.unpack("<2Q", pointers))
+        assert (signature, fadt, madt, table(struct.unpack_from("<I", fixed, 4)[0])) == (b"XSDT", b"FACP", b"APIC", (b"DSDT", b""))
+        assert struct.unpack_from("<I", processors)[0] == 0xFEE0_0000 and processors[8:] == bytes((0, 8, 0, 0, 1, 0, 0, 0))
 
 
 def test_wild_pointers_get_an_errno() -> None:

@@ -40,10 +40,12 @@ class Pvh(Translated):
     def __init__(self, xen: Hypervisor, domain: Domain, params: dict[int, int], regions: list[tuple[int, int, int]]) -> None:
         cpu = X86(lambda: self.clock, cpuid, look_ns=costs.EXIT)
         cpu.no_ports()
+        cpu.watch_syscalls()
         super().__init__(xen, domain, cpu, params, regions)
         self.vector = 0
         self.through_lapic = False
         self.in_service = False
+        self._settled = False
         self._registers = cpu.emulator.batch(*REGISTERS)
         cpu.device(LAPIC, PAGE_SIZE, self._lapic_read, self._lapic_write)
 
@@ -63,6 +65,9 @@ class Pvh(Translated):
                 self._hypercall()
             case Why.MSR:
                 self._msr(found)
+            case Why.SYSCALL:
+                if not self.cpu.system_call() and not self.cpu.deliver(6):
+                    self.crash(self._triple(Exit(Why.EXCEPTION, vector=6)))
             case Why.HALT:
                 self._halt()
             case Why.EXCEPTION:
@@ -76,6 +81,9 @@ class Pvh(Translated):
     def _hypercall(self) -> None:
         """The registers hold a hypercall: rax, and rdi rsi rdx r10 r8 in 64 bits, rbx rcx rdx rsi rdi in 32."""
         cpu = self.cpu
+        if not self._settled:  # it needs no hypercall page (Linux since XSA-466), or says the number of its register outright
+            self._settled = True
+            cpu.watch_msrs_only(APIC_BASE_MSR, hvm.HYPERCALL_MSR)
         rax, rdi, rsi, rdx, r10, r8, rbx, rcx = self._registers.read()
         if cpu.long_mode:
             args = [rdi, rsi, rdx, r10, r8]
@@ -122,7 +130,8 @@ class Pvh(Translated):
             page = cpu.physical(found.value & ~0xFFF, PAGE_SIZE)
             if page is not None and not page.readonly:
                 page[:] = hypercall_page()
-                cpu.watch_msr_only(APIC_BASE_MSR)  # of the others the CPU knows those there are
+                self._settled = True
+                cpu.watch_msrs_only(APIC_BASE_MSR)  # of the others the CPU knows those there are
 
     def _lapic_read(self, offset: int, size: int) -> int:
         return 0x0005_0014 if offset == _APIC_VERSION else 0x1FF if offset == _APIC_SVR else 0

@@ -33,7 +33,7 @@ BACKLOG: Final = 1 << 20
 """Bytes of replies a client may leave untaken before its requests wait."""
 CLIENTS: Final = 256
 IDLE: Final = 0.3
-"""Seconds without a request after which git sees everything."""
+"""Seconds without a request, when all is encoded, after which git sees everything."""
 PAUSE: Final = 0.002
 """Seconds without a request after which what git is to see is encoded."""
 LOGGED: Final = 40_000

@@ -183,8 +183,7 @@ class Node:
     def body(self) -> bytes:
         """The tree as Git writes it."""
         body = objects.encode_tree([(step, type(entry) is Node, entry.name) for step, entry in self.children.items()], self._kept)
-        if self._name is None:
-            self._name = objects.name_of(objects.TREE, body)
+        self.named(body)
         return body
 
     def named(self, body: bytes) -> bytes:

@@ -195,10 +195,5 @@ def _deflated(body: bytes) -> bytes:
 
 def _head(kind: int, size: int) -> bytes:
     """Type and size of an object, seven bits of size a byte after the first four."""
-    byte, size = kind << 4 | size & 15, size >> 4
-    found = bytearray()
-    while size:
-        found.append(byte | 0x80)
-        byte, size = size & 0x7F, size >> 7
-    found.append(byte)
-    return bytes(found)
+    first, rest = kind << 4 | size & 15, size >> 4
+    return bytes([first | 0x80]) + _size(rest) if rest else bytes([first])

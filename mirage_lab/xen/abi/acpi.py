@@ -9,14 +9,15 @@ Without a MADT Linux sets up no timer.
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 __all__ = ["tables"]
 
-_HEADER = struct.Struct("<4sIBB6s8sI4sI")
+_HEADER: Final = struct.Struct("<4sIBB6s8sI4sI")
 """signature, length, revision, checksum, OEM, OEM table, OEM revision, creator, creator revision."""
-_RSDP = struct.Struct("<8sB6sBIIQB3s")
-FADT_SIZE = 268
-HW_REDUCED_ACPI = 1 << 20
+_RSDP: Final = struct.Struct("<8sB6sBIIQB3s")
+FADT_SIZE: Final = 268
+HW_REDUCED_ACPI: Final = 1 << 20
 
 
 def _table(signature: bytes, revision: int, body: bytes) -> bytes:

@@ -125,7 +125,10 @@ _WHOLE: Final[dict[int, Decoder]] = {MMU_UPDATE: _requests, MMUEXT_OP: _requests
 
 def arguments(nr: int, op: int, arg: Arg | None, count: int) -> str:
     """Return the arguments, as far as they say something."""
-    decode = _ARGUMENTS.get((nr, op)) or _WHOLE.get(nr)
+    return _told(_ARGUMENTS.get((nr, op)) or _WHOLE.get(nr), arg, count)
+
+
+def _told(decode: Decoder | None, arg: Arg | None, count: int) -> str:
     if arg is None or decode is None:
         return ""
     try:
@@ -169,10 +172,4 @@ _OUTCOMES: Final[dict[tuple[int, int], Decoder]] = {
 
 def outcome(nr: int, op: int, arg: Arg | None, count: int) -> str:
     """Return what a call that went well has written into its structure, as far as it says something."""
-    decode = _OUTCOMES.get((nr, op))
-    if arg is None or decode is None:
-        return ""
-    try:
-        return decode(arg, count)
-    except (struct.error, IndexError):
-        return ""
+    return _told(_OUTCOMES.get((nr, op)), arg, count)
